@@ -1,0 +1,163 @@
+"""The seam: what an adapter is to the gateway. Standard library only."""
+
+import abc
+import dataclasses
+import enum
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar
+
+from adapters.errors import NotSupported
+from adapters.events import (
+    Command,
+    Event,
+    Found,
+    Image,
+    Inventory,
+    Outcome,
+    RtspSource,
+    Scope,
+    VoiceFrame,
+)
+
+Emit = Callable[[Event], None]
+"""Takes an event and returns at once; called from the event loop that runs the adapter."""
+
+
+class Capability(enum.StrEnum):
+    """What an adapter can do beyond `run`. What it does not declare raises `NotSupported`."""
+
+    DISCOVER = "discover"
+    PROBE = "probe"
+    MEDIA = "media"
+    SNAPSHOT = "snapshot"
+    PTZ = "ptz"
+    KEY = "key"
+    TEXT = "text"
+    VOICE = "voice"
+
+
+class Granting(enum.StrEnum):
+    """Who grants the floor of a system: it does by itself, or it asks (or can be asked)."""
+
+    LOCAL = "local"
+    ASKS = "asks"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RadioTraits:
+    """What a radio system can and cannot do; the bridge decides by it.
+
+    granting: who grants. can_revoke: a talk of its own can be ended from outside. can_tell: a
+    unit can be told why. identifies_talker: starts name the unit. receive_only: it cannot be
+    keyed. resource: what one talk occupies (``channel``, ``timeslot``). hold_s: how long a talk
+    lives unrefreshed. echo_s: how late our own key may come back.
+    """
+
+    granting: Granting = Granting.LOCAL
+    can_revoke: bool = False
+    can_tell: bool = False
+    identifies_talker: bool = True
+    receive_only: bool = False
+    resource: str = "channel"
+    hold_s: float = 3.0
+    echo_s: float = 0.2
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AccessUnit:
+    """One coded picture or audio frame of a track.
+
+    data: video in Annex-B-free form, each NAL unit preceded by its length in 4 bytes; audio as
+    the codec's frame. pts_us: presentation time since the stream began.
+    """
+
+    track: int
+    pts_us: int
+    keyframe: bool
+    data: bytes
+    discontinuity: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrackFormat:
+    """The format of a track from here on; the next access unit of that track is a keyframe.
+
+    kind: ``video`` or ``audio``. codec: an RFC 6381 string such as ``avc1.42c01e``,
+    ``hvc1.1.6.L93.B0``, ``pcma``, ``pcmu``, ``mp4a.40.2``. description: avcC, hvcC or
+    AudioSpecificConfig bytes, empty where the codec has none.
+    """
+
+    track: int
+    kind: str
+    codec: str
+    description: bytes
+    width: int = 0
+    height: int = 0
+    sample_rate_hz: int = 0
+    channels: int = 0
+
+
+MediaItem = TrackFormat | AccessUnit
+"""A stream is a sequence of these; every track begins with its `TrackFormat`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PacketSource:
+    """A stream that the adapter itself delivers: `async with source.open() as items`."""
+
+    open: Callable[[], AbstractAsyncContextManager[AsyncIterator[MediaItem]]]
+
+
+MediaSource = RtspSource | PacketSource
+"""Describes a stream; it does not connect."""
+
+
+class Adapter(abc.ABC):
+    """One device or system. Subclass, say what you can do, and write `run`.
+
+    settings: an instance of `Settings`. channels: for radio and PTT, the addresses of the
+    channels that are registered; traffic on others is reported too.
+    """
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    traits: ClassVar[RadioTraits | None] = None
+    Settings: ClassVar[type[Any]]
+
+    def __init__(self, settings: Any, channels: Sequence[str] = ()) -> None:
+        self.settings = settings
+        self.channels = tuple(channels)
+
+    @abc.abstractmethod
+    async def run(self, emit: Emit) -> None:
+        """Connect, emit `Online`, report until cancelled.
+
+        Never retries and never returns: the supervisor starts it again. Cancelling it leaves no
+        task, socket, thread or transmission behind.
+        Raises: AdapterError; its class says whether a retry can help.
+        """
+
+    @classmethod
+    def discover(cls, scope: Scope) -> AsyncIterator[Found]:
+        """Look for devices of this kind in scope, each endpoint once."""
+        raise NotSupported("this kind of device cannot be discovered")
+
+    async def probe(self) -> Inventory:
+        """One shot: connect, ask who it is and what sources it has, disconnect."""
+        raise NotSupported("this kind of device cannot be probed")
+
+    async def execute(self, command: Command) -> Outcome:
+        """Carry out a command. `busy` and `refused` are outcomes, a broken link is an error."""
+        raise NotSupported("this kind of device takes no commands")
+
+    async def snapshot(self, address: str) -> Image:
+        """One picture of a source, from the device's own snapshot service."""
+        raise NotSupported("this kind of device gives no snapshots")
+
+    async def open_media(self, address: str, profile: str) -> MediaSource:
+        """Where the stream of a source and profile (``main``, ``sub``) can be had."""
+        raise NotSupported("this kind of device gives no media")
+
+    async def send_voice(self, frames: AsyncIterator[VoiceFrame]) -> None:
+        """Voice of a transmission that is keyed; ends with it."""
+        raise NotSupported("this kind of system takes no voice")

@@ -1,0 +1,363 @@
+"""What crosses the seam between an adapter and the gateway: events out, commands in.
+
+Frozen dataclasses only. `address` is always the device's own word for one of its parts: a video
+source token, a talkgroup as ``"{slot}/{talkgroup}"``, a PTT channel name, a unit id. Ids of ours
+never cross the seam, except `transmission`, which a command carries and an event gives back.
+"""
+
+import dataclasses
+import enum
+from datetime import datetime
+
+EMERGENCY_PRIORITY = 255
+
+
+class Secret:
+    """A string that never shows itself: `repr` and `str` are masked; `reveal()` gives the text."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('***')" if self._text else "Secret('')"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+
+NO_SECRET = Secret("")
+
+
+# --- what a device is -------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a device says it is. Unknown fields are empty."""
+
+    manufacturer: str = ""
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""
+    endpoint_reference: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One encoding of a video source.
+
+    name: ``main`` (the largest picture) or ``sub``. token: the device's own name for it.
+    codec: ``h264``, ``h265``, ``jpeg``. width, height: pixels, 0 if unknown. fps: 0 if unknown.
+    """
+
+    name: str
+    token: str
+    codec: str
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A video source of a device. channel_number: 1-based, in the device's own order.
+
+    longitude_deg, latitude_deg: WGS-84, where the device knows its place.
+    """
+
+    address: str
+    name: str
+    channel_number: int
+    profiles: tuple[Profile, ...]
+    capabilities: frozenset[str] = frozenset()
+    longitude_deg: float | None = None
+    latitude_deg: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What `probe` found. clock_offset_s: device clock minus ours, None if it has no clock."""
+
+    identity: Identity
+    sources: tuple[Source, ...]
+    clock_offset_s: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Where `discover` looks. interfaces: IPv4 addresses of our own to multicast from, empty for
+    all that are up; subnets: CIDR blocks to probe by unicast; port: of the discovery protocol,
+    0 for its standard one; timeout_s: how long answers are awaited."""
+
+    interfaces: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ()
+    port: int = 0
+    timeout_s: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A device that answered a discovery. endpoint: what to register it with."""
+
+    endpoint: str
+    endpoint_reference: str = ""
+    name: str = ""
+    hardware: str = ""
+    location: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An encoded picture. content_type: ``image/jpeg``."""
+
+    data: bytes
+    content_type: str
+    at: datetime
+
+
+# --- events -----------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events. at: when it happened, by this machine's clock, with a zone."""
+
+    at: datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Online(Event):
+    """The device or system answers, and is whom we meant. Also ends an earlier failure."""
+
+    identity: Identity | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Malformed(Event):
+    """Something arrived that is not of the protocol: counted, and the next good one is read."""
+
+    reason: str
+    peer: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SourceEvent(Event):
+    """Something about one video source."""
+
+    address: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus(SourceEvent):
+    """status: ``online``, ``offline``, ``fault``."""
+
+    status: str
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Motion(SourceEvent):
+    active: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Tamper(SourceEvent):
+    active: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SignalLost(SourceEvent):
+    active: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SystemEvent(Event):
+    """Something about a radio system as a whole."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UnitRegistered(SystemEvent):
+    unit: str
+    alias: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UnitDeregistered(SystemEvent):
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelEvent(Event):
+    """Something on one channel (talkgroup or PTT group)."""
+
+    address: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelHealth(ChannelEvent):
+    """health: ``ok``, ``degraded``, ``down``. reason: one clause for a person, empty when ok."""
+
+    health: str
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FloorTaken(ChannelEvent):
+    """A unit talks on the channel.
+
+    stream: the system's own id of this talk. talker: unit address, empty if the system has none.
+    priority: 0 lowest .. 255 emergency. hold_s: the talk is over when not refreshed within it,
+    at least three times the refresh interval. caused_by: the transmission of ours that this is
+    the echo of, else None; such a talk is never bridged.
+    """
+
+    stream: str
+    talker: str
+    talker_alias: str = ""
+    priority: int = 0
+    emergency: bool = False
+    encrypted: bool = False
+    late_entry: bool = False
+    hold_s: float
+    caused_by: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FloorRefreshed(FloorTaken):
+    """The talk goes on. Sent at most once a second; carries all of its start for late readers."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FloorIdle(ChannelEvent):
+    """The talk is over. reason: ``released``, ``timeout``, ``lost``, ``system``."""
+
+    stream: str
+    reason: str = "released"
+    caused_by: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EmergencyRaised(ChannelEvent):
+    unit: str
+    unit_alias: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EmergencyCleared(ChannelEvent):
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UnitAffiliated(ChannelEvent):
+    unit: str
+    alias: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TextMessage(ChannelEvent):
+    unit: str
+    unit_alias: str = ""
+    text: str
+
+
+# --- commands ---------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Base of all commands. address: the channel or source that it is for."""
+
+    address: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KeyChannel(Command):
+    """Begin to transmit on a channel; until `UnkeyChannel` with the same transmission.
+
+    Leases are not the adapter's: the agent unkeys when one runs out. Repeated with the same
+    transmission it is `done` and changes nothing. talker_source: the address, on this system, of
+    the account or unit that should appear as the talker, empty for the gateway's own.
+    """
+
+    transmission: str
+    talker_alias: str = ""
+    talker_source: str = ""
+    priority: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UnkeyChannel(Command):
+    """End our transmission. One that is not there is `done`."""
+
+    transmission: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SendText(Command):
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MovePtz(Command):
+    """Continuous movement. pan, tilt, zoom: -1..1 of full speed; stops after duration_ms."""
+
+    pan: float = 0.0
+    tilt: float = 0.0
+    zoom: float = 0.0
+    duration_ms: int = 500
+
+
+class Result(enum.StrEnum):
+    DONE = "done"
+    BUSY = "busy"
+    REFUSED = "refused"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a command. reason: for a person, empty when done."""
+
+    result: Result
+    reason: str = ""
+
+
+DONE = Outcome(result=Result.DONE)
+
+
+# --- media ------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RtspSource:
+    """Where a stream can be had by RTSP. transport: ``tcp`` or ``udp``. url has no credentials."""
+
+    url: str
+    username: str = ""
+    password: Secret = NO_SECRET
+    transport: str = "tcp"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceFrame:
+    """A piece of talk. media_time_us counts from the start of the talk; payload is in codec."""
+
+    transmission: str
+    sequence: int
+    media_time_us: int
+    codec: str
+    duration_ms: int
+    flags: int
+    payload: bytes
