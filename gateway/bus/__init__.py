@@ -1,0 +1,1 @@
+"""The MQTT bus: topics, the CloudEvents codec, the client with birth and will, the broker."""

@@ -1,0 +1,286 @@
+"""One MQTT 3.1.1 connection: paho-mqtt driven by the asyncio loop, without threads of its own.
+
+TCP_NODELAY is set: with Nagle's algorithm on, a lone QoS 1 message waits 40 ms for the delayed
+acknowledgement of the one before it (measured; paho.mqtt.python issue 874).
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+
+from gateway.bus.errors import BrokerAway, BrokerRefused, BusError
+
+CONNECT_TIMEOUT_S = 5.0
+KEEPALIVE_S = 5
+_MAX_IN_FLIGHT = 1000
+_REFUSED = {4, 5}
+"""CONNACK return codes: bad user name or password, not authorised."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAddress:
+    """Where a broker is. password never shows in repr."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = dataclasses.field(default=None, repr=False)
+    tls: bool = False
+
+    @property
+    def shown(self) -> str:
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+    def away(self, reason: object) -> BrokerAway:
+        return BrokerAway(
+            f"the broker at {self.shown} does not answer ({reason}): "
+            "check HUTONG_MQTT_URL and that the broker runs"
+        )
+
+
+def parse_broker_url(url: str) -> BrokerAddress:
+    """``mqtt://user:password@host:1883`` or ``mqtts://host:8883``. Raises: ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        raise ValueError("HUTONG_MQTT_URL must look like mqtt://host:1883 or mqtts://host:8883")
+    tls = parts.scheme == "mqtts"
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("HUTONG_MQTT_URL has a port that is not a number") from None
+    return BrokerAddress(
+        host=parts.hostname,
+        port=port or (8883 if tls else 1883),
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        tls=tls,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Will:
+    topic: str
+    payload: bytes
+
+
+class Link:
+    """Made by `connect`. `closed` is done when the connection is over, with what ended it."""
+
+    def __init__(
+        self, address: BrokerAddress, client: mqtt.Client, receive: Callable[[str, bytes], None]
+    ) -> None:
+        self._address = address
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = None
+        self._flush_due = False
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self.closed: asyncio.Future[BusError] = self._loop.create_future()
+        self._subscribing: dict[int, asyncio.Future[bool]] = {}
+        self._unconfirmed: set[int] = set()
+        self._drained = asyncio.Event()
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_publish = self._on_publish
+        client.on_message = lambda _client, _data, message: receive(
+            message.topic, bytes(message.payload)
+        )
+        client.on_socket_open = self._on_socket_open
+        client.on_socket_close = self._on_socket_close
+        client.on_socket_register_write = self._on_socket_register_write
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many QoS 1 messages the broker has not acknowledged."""
+        return len(self._unconfirmed)
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:
+        """Hand a message over; False when the connection is gone."""
+        if self.closed.done():
+            return False
+        info = self._client.publish(topic, payload, qos, retain)
+        if qos and info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._unconfirmed.add(info.mid)
+        return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    async def subscribe(self, pattern: str, qos: int) -> bool:
+        """False when the broker refuses this subscription. Raises: BusError when it is gone."""
+        code, mid = self._client.subscribe(pattern, qos)
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+            raise self._address.away("the connection is gone")
+        answer: asyncio.Future[bool] = self._loop.create_future()
+        self._subscribing[mid] = answer
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                return await answer
+        except TimeoutError:
+            raise self._address.away("it did not answer a subscription within 5 s") from None
+        finally:
+            self._subscribing.pop(mid, None)
+
+    def unsubscribe(self, pattern: str) -> None:
+        if not self.closed.done():
+            self._client.unsubscribe(pattern)
+
+    async def drain(self, timeout_s: float = 2.0) -> None:
+        """Wait until the broker acknowledged all that was sent, or the time is up."""
+        if not self._unconfirmed:
+            return
+        self._drained.clear()
+        waiting = asyncio.ensure_future(self._drained.wait())
+        await asyncio.wait(
+            {waiting, self.closed}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        waiting.cancel()
+
+    # --- opening and closing --------------------------------------------------------------------
+
+    async def open(self) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S + 1):
+                await self._loop.run_in_executor(
+                    None, self._client.connect, self._address.host, self._address.port, KEEPALIVE_S
+                )
+                await self._opened
+        except TimeoutError:
+            raise self._address.away("no answer within 5 s") from None
+        except (OSError, ValueError) as error:
+            raise self._address.away(getattr(error, "strerror", None) or error) from None
+
+    async def keep_alive(self) -> None:
+        """Pings and time-outs; returns never, ends by cancellation."""
+        while True:
+            await asyncio.sleep(1)
+            self._client.loop_misc()
+
+    async def close(self) -> None:
+        self._client.disconnect()
+        self._flush()
+        if self._socket is not None:
+            self._forget_socket(self._socket)
+        self._finish(self._address.away("closed"))
+
+    def _finish(self, error: BusError) -> None:
+        if not self.closed.done():
+            self.closed.set_result(error)
+        if not self._opened.done():
+            self._opened.set_exception(error)
+        for waiting in self._subscribing.values():
+            if not waiting.done():
+                waiting.set_exception(error)
+
+    # --- called by paho ---------------------------------------------------------------------------
+
+    def _on_connect(self, _c: Any, _d: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if not code.is_failure:
+            if not self._opened.done():
+                self._opened.set_result(None)
+            return
+        if getattr(code, "value", 0) in (*_REFUSED, 134, 135):
+            self._finish(
+                BrokerRefused(
+                    f"the broker at {self._address.shown} refused our name or password: "
+                    "check HUTONG_MQTT_URL"
+                )
+            )
+        else:
+            self._finish(self._address.away(code))
+
+    def _on_disconnect(self, _c: Any, _d: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        self._finish(self._address.away(code))
+
+    def _on_subscribe(self, _c: Any, _d: Any, mid: int, codes: Any, _properties: Any) -> None:
+        answer = self._subscribing.get(mid)
+        if answer is not None and not answer.done():
+            answer.set_result(not any(code.is_failure for code in codes))
+
+    def _on_publish(self, _c: Any, _d: Any, mid: int, _code: Any, _properties: Any) -> None:
+        self._unconfirmed.discard(mid)
+        if not self._unconfirmed:
+            self._drained.set()
+
+    def _on_socket_open(self, _c: Any, _d: Any, opened: Any) -> None:
+        """In the thread that connects."""
+        with contextlib.suppress(OSError):
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._loop.call_soon_threadsafe(self._watch_socket, opened)
+
+    def _watch_socket(self, opened: socket.socket) -> None:
+        if self.closed.done():
+            return
+        self._socket = opened
+        self._loop.add_reader(opened, self._client.loop_read)
+        self._flush()
+
+    def _on_socket_close(self, _c: Any, _d: Any, closed: Any) -> None:
+        if self._socket is not None and self._socket is closed:
+            self._forget_socket(self._socket)
+
+    def _forget_socket(self, known: socket.socket) -> None:
+        self._socket = None
+        self._loop.remove_reader(known)
+        self._loop.remove_writer(known)
+
+    def _on_socket_register_write(self, _c: Any, _d: Any, _socket: Any) -> None:
+        """One write for all that is published in this turn of the loop."""
+        if self._socket is not None and not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._socket is None:
+            return
+        self._client.loop_write()
+        known = self._socket
+        if known is not None and self._client.want_write():
+            self._loop.add_writer(known, self._flush)
+        elif known is not None:
+            self._loop.remove_writer(known)
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    address: BrokerAddress,
+    identifier: str,
+    receive: Callable[[str, bytes], None] = lambda _topic, _payload: None,
+    *,
+    will: Will | None = None,
+) -> AsyncIterator[Link]:
+    """A connection with a clean session. Raises: BrokerAway, BrokerRefused, a sentence each."""
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=identifier,
+        clean_session=True,
+        protocol=mqtt.MQTTv311,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.max_inflight_messages_set(_MAX_IN_FLIGHT)
+    if address.username is not None:
+        client.username_pw_set(address.username, address.password)
+    if address.tls:
+        client.tls_set_context(ssl.create_default_context())
+    if will is not None:
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
+    link = Link(address, client, receive)
+    keeping: asyncio.Task[None] | None = None
+    try:
+        await link.open()
+        keeping = asyncio.create_task(link.keep_alive())
+        yield link
+    finally:
+        if keeping is not None:
+            keeping.cancel()
+        await link.close()
+        if link._opened.done() and not link._opened.cancelled():
+            link._opened.exception()
