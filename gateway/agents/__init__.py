@@ -1,0 +1,1 @@
+"""Agents run adapters: a supervisor for every device and system, a device and a radio agent."""

@@ -107,9 +107,16 @@ class Bus:
         """Called at once when the connection to the broker is lost."""
         self._lost.append(callback)
 
+    def off_lost(self, callback: Callable[[], None]) -> None:
+        self._lost.remove(callback)
+
     def publish(self, topic: str, payload: bytes, *, qos: int = 1) -> bool:
         """Send now or never: False, and counted, while the broker is away."""
         return self._send(topic, payload, qos=qos)
+
+    def publish_retained(self, topic: str, payload: bytes) -> bool:
+        """Like `publish`, retained, for what must not be sent again when the broker is back."""
+        return self._send(topic, payload, retain=True)
 
     def set_state(self, topic: str, payload: Mapping[str, Any]) -> None:
         """Own a retained topic: sent now, and again whenever the broker comes back."""
@@ -181,7 +188,7 @@ class Bus:
 
     def _disconnected(self) -> None:
         self.connected.clear()
-        for callback in self._lost:
+        for callback in list(self._lost):
             callback()
 
     def _note(self, error: BusError) -> None:

@@ -136,9 +136,9 @@ class Link:
         if not self._unconfirmed:
             return
         self._drained.clear()
-        waiting = asyncio.ensure_future(self._drained.wait())
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(self._drained.wait())
         await asyncio.wait(
-            {waiting, self.closed}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            [waiting, self.closed], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
         waiting.cancel()
 

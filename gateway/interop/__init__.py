@@ -1,0 +1,1 @@
+"""Radio interop: the floor of each patch, the bridge that decides by it, the event history."""

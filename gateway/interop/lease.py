@@ -1,0 +1,103 @@
+"""Who bridges: one lease, on the broker alone.
+
+Retained `bridge/lease`, renewed every 0.5 s, lost after 1.5 s on the watcher's own clock. A
+candidate claims the next epoch; the first claim of an epoch to come back on the topic wins, so
+the broker's order decides. Whoever hears a higher claim stops.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import structlog
+
+from gateway.bus.client import Bus
+from gateway.bus.messages import decode, encode
+from gateway.bus.presence import Presence
+
+log = structlog.get_logger("bridge-lease")
+
+RENEW_EVERY_S = 0.5
+LOST_AFTER_S = 1.5
+
+
+class BridgeLease:
+    """`held` says whether our decisions count; `run` keeps trying until cancelled."""
+
+    def __init__(self, bus: Bus, presence: Presence) -> None:
+        self.bridge_epoch = 0
+        self.held = False
+        self._bus = bus
+        self._presence = presence
+        self._loop = asyncio.get_running_loop()
+        self._highest = 0
+        self._owner = ""
+        self._heard_s = 0.0
+        self._claim = 0
+        self._won: list[Callable[[], None]] = []
+        bus.subscribe(bus.topics.bridge_lease(), self._heard)
+        bus.on_lost(self._lose)
+
+    def on_won(self, callback: Callable[[], None]) -> None:
+        self._won.append(callback)
+
+    async def run(self) -> None:
+        while True:
+            await self._bus.connected.wait()
+            if self.held:
+                self._publish(self.bridge_epoch)
+                await asyncio.sleep(RENEW_EVERY_S)
+            elif self._owner and self._loop.time() - self._heard_s < LOST_AFTER_S:
+                await asyncio.sleep(0.1)
+            else:
+                await self._try_to_win()
+
+    async def _try_to_win(self) -> None:
+        """Wait for what is retained, then claim the epoch above all that anybody obeys."""
+        await asyncio.sleep(random.uniform(0.02, 0.08))
+        if self._owner and self._loop.time() - self._heard_s < LOST_AFTER_S:
+            return
+        self._claim = max(self._highest, self._highest_obeyed()) + 1
+        self._publish(self._claim)
+        await asyncio.sleep(0.2)
+
+    def _highest_obeyed(self) -> int:
+        """What agents say in their status: a broker that lost its memory brings no epoch back."""
+        said = [status.get("bridge_epoch") for status in self._presence.nodes().values()]
+        return max((epoch for epoch in said if isinstance(epoch, int)), default=0)
+
+    def _publish(self, epoch: int) -> None:
+        payload = {
+            "node": self._bus.node,
+            "epoch": self._bus.epoch,
+            "bridge_epoch": epoch,
+            "ttl_ms": int(LOST_AFTER_S * 1000),
+        }
+        self._bus.publish_retained(self._bus.topics.bridge_lease(), encode(payload))
+
+    def _heard(self, _topic: str, payload: bytes) -> None:
+        lease = decode(payload)
+        epoch, node, life = lease.get("bridge_epoch"), lease.get("node"), lease.get("epoch")
+        if not isinstance(epoch, int) or not isinstance(node, str):
+            raise ValueError("a bridge lease without node or bridge_epoch")
+        if epoch < self._highest or (epoch == self._highest and f"{node}/{life}" != self._owner):
+            return
+        ours = node == self._bus.node and life == self._bus.epoch
+        retained_of_old = epoch > self._highest and not ours and self._highest == 0
+        self._highest, self._owner = epoch, f"{node}/{life}"
+        self._heard_s = self._loop.time()
+        if ours and epoch == self._claim and not self.held:
+            self.held, self.bridge_epoch = True, epoch
+            log.info("this node bridges", bridge_epoch=epoch)
+            self._bus.set_status(bridge_epoch=epoch)
+            for callback in self._won:
+                callback()
+        elif not ours and self.held:
+            self._lose()
+            log.warning("another node bridges", node=node, bridge_epoch=epoch)
+        if retained_of_old and node == self._bus.node:
+            self._owner = ""  # our own earlier life, gone with its process
+
+    def _lose(self) -> None:
+        self.held = False
+        self._owner = ""
