@@ -1,0 +1,66 @@
+"""The bounded queue between what reads a stream and who consumes it."""
+
+import asyncio
+import dataclasses
+from collections import deque
+
+from adapters.base import AccessUnit, MediaItem, TrackFormat
+
+
+class MediaQueue:
+    """Items of a stream, newest kept: when it is full all that waits is dropped and counted, and
+    what follows begins at the next keyframe, marked as a discontinuity.
+
+    For one event loop and one consumer. limit: items that may wait.
+    """
+
+    def __init__(self, limit: int = 512) -> None:
+        self._limit = limit
+        self._items: deque[MediaItem] = deque()
+        self._awaiting_key = False
+        self._error: BaseException | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self.dropped = 0
+
+    def put(self, item: MediaItem) -> None:
+        if isinstance(item, AccessUnit):
+            if len(self._items) >= self._limit:
+                self._drop_waiting()
+            if self._awaiting_key:
+                if not item.keyframe:
+                    self.dropped += 1
+                    return
+                self._awaiting_key = False
+                item = dataclasses.replace(item, discontinuity=True)
+        elif len(self._items) >= self._limit:
+            self._drop_waiting()
+        self._items.append(item)
+        self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """The stream is over: raised once what waits has been taken. The first error counts."""
+        if self._error is None:
+            self._error = error
+            self._wake()
+
+    async def take(self) -> MediaItem:
+        """The oldest item. Raises: what `fail` was given."""
+        while not self._items:
+            if self._error is not None:
+                raise self._error
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._items.popleft()
+
+    def _drop_waiting(self) -> None:
+        formats = {item.track: item for item in self._items if isinstance(item, TrackFormat)}
+        self.dropped += sum(isinstance(item, AccessUnit) for item in self._items)
+        self._items = deque(formats.values())
+        self._awaiting_key = True
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

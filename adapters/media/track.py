@@ -1,0 +1,243 @@
+"""From RTP packets of one video track to access units, whatever is lost or joined in the middle."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable
+
+from adapters.base import AccessUnit, MediaItem, TrackFormat
+from adapters.errors import ProtocolViolation
+from adapters.media.nal import NalCodec, NalKind, VideoFormat, join_with_lengths
+from adapters.media.rtp import Arrival, MediaClock, RtpPacket, SequenceOrder
+
+MAX_UNIT_BYTES = 16 * 1024 * 1024
+
+
+@dataclasses.dataclass(slots=True)
+class TrackCounters:
+    """What a track went through. bad: packets that could not be read; skipped: access units left
+    out while a keyframe was awaited."""
+
+    packets: int = 0
+    lost: int = 0
+    late: int = 0
+    bad: int = 0
+    skipped: int = 0
+    units: int = 0
+    clock_jumps: int = 0
+
+
+class ParameterSets:
+    """The parameter sets of a track: those of the SDP, then those that come in band."""
+
+    def __init__(self, codec: NalCodec, sets: Iterable[bytes] = ()) -> None:
+        self._codec = codec
+        self._sets: dict[tuple[int, int], bytes] = {}
+        self._format: VideoFormat | None = None
+        for nal in sets:
+            with contextlib.suppress(ProtocolViolation):
+                self._sets[codec.parameter_key(nal)] = nal
+
+    def see(self, nal: bytes) -> None:
+        """Take a set in; an unreadable one is left out."""
+        try:
+            key = self._codec.parameter_key(nal)
+        except ProtocolViolation:
+            return
+        if self._sets.get(key) == nal:
+            return
+        if self._codec.is_root(nal):
+            # Sets that hang on another root do not fit this one. What comes before the root
+            # (a VPS in H.265) has already been replaced by its own key.
+            self._sets = {k: v for k, v in self._sets.items() if k[0] < key[0]}
+        self._sets[key] = nal
+        self._format = None
+
+    def video_format(self) -> VideoFormat | None:
+        """None while a set is missing or unreadable."""
+        if self._format is None:
+            try:
+                self._format = self._codec.video_format(self._sets.values())
+            except ProtocolViolation:
+                return None
+        return self._format
+
+
+class UnitGate:
+    """Lets access units through from a keyframe on, each format before its first one.
+
+    Shared by everything that makes access units of NAL units: RTP packets and PyAV's packets.
+    """
+
+    def __init__(self, codec: NalCodec, sets: Iterable[bytes], track: int = 0) -> None:
+        self._codec = codec
+        self._track = track
+        self._sets = ParameterSets(codec, sets)
+        self._sent: VideoFormat | None = None
+        self._awaiting_key = True
+        self._skip_leading = True
+        self._zero_us: int | None = None
+        self.counters = TrackCounters()
+
+    def interrupt(self) -> None:
+        """Something was lost: nothing passes until the next keyframe."""
+        self._awaiting_key = True
+
+    def parameter(self, nal: bytes) -> None:
+        self._sets.see(nal)
+
+    def unit(self, nals: list[bytes], kinds: set[NalKind], time_us: int) -> list[MediaItem]:
+        """What may be shown of one access unit: at most a format and the unit itself.
+
+        nals: without parameter sets and delimiters. time_us: on the track's own clock.
+        """
+        key = NalKind.KEY in kinds
+        if not key and not self._shows(kinds):
+            self.counters.skipped += 1
+            return []
+        items: list[MediaItem] = []
+        interrupted = self._awaiting_key
+        if key:
+            video = self._sets.video_format()
+            if video is None:
+                self._awaiting_key = True
+                self.counters.skipped += 1
+                return []
+            if video != self._sent:
+                self._sent = video
+                items.append(self._track_format(video))
+            self._skip_leading = interrupted
+            self._awaiting_key = False
+        elif NalKind.SKIPPABLE not in kinds:
+            self._skip_leading = False
+        discontinuity = interrupted and self._zero_us is not None
+        if self._zero_us is None:
+            self._zero_us = time_us
+        self.counters.units += 1
+        items.append(
+            AccessUnit(
+                track=self._track,
+                pts_us=max(0, time_us - self._zero_us),
+                keyframe=key,
+                data=join_with_lengths(nals),
+                discontinuity=discontinuity,
+            )
+        )
+        return items
+
+    def _shows(self, kinds: set[NalKind]) -> bool:
+        if self._awaiting_key:
+            return False
+        # RASL pictures refer to what came before the keyframe that we joined at.
+        return not (NalKind.SKIPPABLE in kinds and self._skip_leading)
+
+    def _track_format(self, video: VideoFormat) -> TrackFormat:
+        return TrackFormat(
+            track=self._track,
+            kind="video",
+            codec=video.codec,
+            description=video.description,
+            width=video.width,
+            height=video.height,
+        )
+
+
+class VideoTrack:
+    """Depacketises one track and cuts it into access units, by marker and by timestamp.
+
+    sets: parameter sets from the SDP. Loss makes it wait for the next keyframe, which carries
+    `discontinuity`. A camera whose marker comes before the end of a picture is found out and
+    then cut by timestamp alone, which is one picture later.
+    """
+
+    def __init__(
+        self,
+        codec: NalCodec,
+        *,
+        clock_rate_hz: int = 90_000,
+        sets: Iterable[bytes] = (),
+        track: int = 0,
+    ) -> None:
+        self._codec = codec
+        self._depacketiser = codec.depacketiser()
+        self._order = SequenceOrder()
+        self._clock = MediaClock(clock_rate_hz)
+        self._gate = UnitGate(codec, sets, track)
+        self._nals: list[bytes] = []
+        self._kinds: set[NalKind] = set()
+        self._size = 0
+        self._timestamp = -1
+        self._finished = -1
+        self._marker_ends = True
+        self.counters = self._gate.counters
+
+    def push(self, packet: RtpPacket) -> list[MediaItem]:
+        """The items that this packet completes. Raises: NotSupported for packets of a mode that
+        is not read natively; what is broken is counted and skipped."""
+        self.counters.packets += 1
+        arrival = self._order.see(packet.sequence)
+        if arrival is Arrival.LATE:
+            self.counters.late += 1
+            return []
+        items: list[MediaItem] = []
+        if packet.timestamp != self._timestamp:
+            if arrival is Arrival.NEXT:
+                items = self._finish()
+            self._begin(packet.timestamp)
+        if arrival is Arrival.GAP:
+            self._lose()
+            self.counters.lost = self._order.lost
+        if not packet.payload:
+            return items  # Some cameras send an empty packet to carry the marker.
+        try:
+            for nal in self._depacketiser.push(packet.payload):
+                self._take(nal)
+        except ProtocolViolation:
+            self.counters.bad += 1
+            self._lose()
+        if packet.marker and self._marker_ends:
+            items += self._finish()
+        return items
+
+    def _begin(self, timestamp: int) -> None:
+        self._nals, self._kinds, self._size = [], set(), 0
+        self._timestamp = timestamp
+
+    def _lose(self) -> None:
+        self._depacketiser.reset()
+        self._nals, self._kinds, self._size = [], set(), 0
+        self._gate.interrupt()
+
+    def _take(self, nal: bytes) -> None:
+        kind = self._codec.kind(nal)
+        if kind is NalKind.PARAMETER:
+            self._gate.parameter(nal)
+            return
+        if kind is NalKind.DELIMITER:
+            return
+        if kind is not NalKind.OTHER and not self._continues(nal):
+            return
+        self._size += len(nal)
+        if self._size > MAX_UNIT_BYTES:
+            raise ProtocolViolation(f"a picture of more than {MAX_UNIT_BYTES} bytes")
+        self._nals.append(nal)
+        self._kinds.add(kind)
+
+    def _continues(self, nal: bytes) -> bool:
+        """Whether a picture's unit belongs to what is being collected; if not, it is lost."""
+        if self._kinds - {NalKind.OTHER} or self._codec.begins_picture(nal):
+            return True
+        if self._timestamp == self._finished:
+            self._marker_ends = False
+        self._lose()
+        return False
+
+    def _finish(self) -> list[MediaItem]:
+        pictures = self._kinds - {NalKind.OTHER}
+        if not pictures:
+            return []
+        time_us = self._clock.time_us(self._timestamp)
+        self.counters.clock_jumps = self._clock.jumps
+        items = self._gate.unit(self._nals, self._kinds, time_us)
+        self._nals, self._kinds, self._size = [], set(), 0
+        self._finished = self._timestamp
+        return items
