@@ -1,0 +1,1 @@
+"""DMR repeaters over the Homebrew protocol: we are the master that they sign in to."""

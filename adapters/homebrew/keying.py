@@ -1,0 +1,148 @@
+"""What we transmit: header, silence in superframes, terminator. Pure."""
+
+import dataclasses
+import math
+import re
+from collections import OrderedDict
+
+from adapters.homebrew import dmr
+from adapters.homebrew.settings import LARGEST_UNIT_ID
+from adapters.homebrew.wire import VOICE_FRAMES, DataType, Dmrd, Frame, encode_dmrd
+
+LARGEST_TALKGROUP = 0xFFFFFF
+BURST_S = dmr.BURST_MS / 1000
+REMEMBERED = 256
+
+_ADDRESS = re.compile(r"([12])/([1-9][0-9]{0,7})", re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Talkgroup:
+    """A channel of a DMR system: a talkgroup on a timeslot."""
+
+    slot: int
+    talkgroup: int
+
+    @property
+    def address(self) -> str:
+        return f"{self.slot}/{self.talkgroup}"
+
+
+def parse_address(address: str) -> Talkgroup | None:
+    """``"{slot}/{talkgroup}"`` without leading zeros; None for anything else."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None or int(match[2]) > LARGEST_TALKGROUP:
+        return None
+    return Talkgroup(slot=int(match[1]), talkgroup=int(match[2]))
+
+
+def parse_unit(unit: str) -> int | None:
+    """A DMR id in decimal; None for anything else."""
+    if not (unit.isascii() and unit.isdecimal() and len(unit) <= 8):
+        return None
+    return int(unit) if 1 <= int(unit) <= LARGEST_UNIT_ID else None
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Transmission:
+    """One talk of ours. sequence counts bursts; burst 0 is the header, then frames A to F.
+
+    due_s: when the next burst is to go out, monotonic; it advances by 60 ms whenever one goes, so
+    late timers do not add up.
+    """
+
+    name: str
+    channel: Talkgroup
+    source_id: int
+    stream_id: int
+    due_s: float
+    sequence: int = 0
+    _superframes: dict[int, tuple[bytes, ...]] = dataclasses.field(default_factory=dict)
+
+    def burst(self, repeater_id: int, color_code: int) -> bytes:
+        """The datagram that is due, for one repeater."""
+        if self.sequence == 0:
+            payload = dmr.encode_header(self._link_control(), color_code)
+            return self._datagram(repeater_id, Frame.DATA_SYNC, DataType.VOICE_HEADER, payload)
+        place = (self.sequence - 1) % VOICE_FRAMES
+        frame = Frame.VOICE if place else Frame.VOICE_SYNC
+        return self._datagram(repeater_id, frame, place, self._superframe(color_code)[place])
+
+    def terminator(self, repeater_id: int, color_code: int) -> bytes:
+        payload = dmr.encode_terminator(self._link_control(), color_code)
+        return self._datagram(repeater_id, Frame.DATA_SYNC, DataType.TERMINATOR, payload)
+
+    def _superframe(self, color_code: int) -> tuple[bytes, ...]:
+        if color_code not in self._superframes:
+            self._superframes[color_code] = dmr.encode_superframe(self._link_control(), color_code)
+        return self._superframes[color_code]
+
+    def _link_control(self) -> dmr.LinkControl:
+        return dmr.LinkControl(destination_id=self.channel.talkgroup, source_id=self.source_id)
+
+    def _datagram(self, repeater_id: int, frame: Frame, kind: int, payload: bytes) -> bytes:
+        return encode_dmrd(
+            Dmrd(
+                sequence=self.sequence,
+                source_id=self.source_id,
+                destination_id=self.channel.talkgroup,
+                repeater_id=repeater_id,
+                slot=self.channel.slot,
+                private=False,
+                frame=frame,
+                kind=kind,
+                stream_id=self.stream_id,
+                payload=payload,
+            )
+        )
+
+
+class Echoes:
+    """Tells what comes back of our own. gateway_id: the radio id that only we use.
+
+    echo_s: for how long after its end a transmission is still looked for by its source id. Own
+    stream ids are remembered for the last 256 transmissions, whatever their age.
+    """
+
+    def __init__(self, gateway_id: int, echo_s: float) -> None:
+        self._gateway_id = gateway_id
+        self._echo_s = echo_s
+        self._by_stream: OrderedDict[int, str] = OrderedDict()
+        self._by_address: OrderedDict[str, _Keyed] = OrderedDict()
+
+    def began(self, transmission: Transmission) -> None:
+        self._by_stream[transmission.stream_id] = transmission.name
+        address = transmission.channel.address
+        self._by_address[address] = _Keyed(transmission.name, transmission.source_id)
+        self._by_address.move_to_end(address)
+        for memory in (self._by_stream, self._by_address):
+            if len(memory) > REMEMBERED:
+                memory.popitem(last=False)
+
+    def ended(self, transmission: Transmission, now_s: float) -> None:
+        keyed = self._by_address.get(transmission.channel.address)
+        if keyed is not None and keyed.name == transmission.name:
+            keyed.until_s = now_s + self._echo_s
+
+    def cause_of(self, burst: Dmrd, now_s: float) -> str | None:
+        """The transmission that this burst is the echo of, None if it is none of ours.
+
+        What carries the gateway's radio id is always ours: where its transmission is no longer
+        known, the id itself stands for it.
+        """
+        by_stream = self._by_stream.get(burst.stream_id)
+        if by_stream is not None:
+            return by_stream
+        keyed = self._by_address.get(f"{burst.slot}/{burst.destination_id}")
+        if burst.source_id == self._gateway_id:
+            return keyed.name if keyed else f"radio {self._gateway_id}"
+        if keyed is None or keyed.source_id != burst.source_id or now_s > keyed.until_s:
+            return None
+        return keyed.name
+
+
+@dataclasses.dataclass(slots=True)
+class _Keyed:
+    name: str
+    source_id: int
+    until_s: float = math.inf

@@ -1,0 +1,42 @@
+"""Settings of a Homebrew master."""
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+LARGEST_REPEATER_ID = 0xFFFFFFFF
+LARGEST_UNIT_ID = 0xFFFCDF
+"""Individual addresses of DMR end here; above are gateways and all-unit calls.
+
+Source: ETSI TS 102 361-1, annex A.
+"""
+
+
+class HomebrewSettings(BaseModel):
+    """Where repeaters find us, and who may sign in.
+
+    host, port: the UDP address to listen on; port 0 takes a free one. passphrase: what every
+    repeater signs in with, unless `passphrases` names one for its id. repeaters: the only ids
+    that may sign in; None lets in all that know the passphrase. ping_timeout_s: a repeater that
+    has been silent so long is gone. hold_s: a talk without frames for so long is lost; keep it
+    above the jitter buffer of the repeaters. gateway_radio_id: the source id of what we key on
+    nobody's behalf. color_code: used for repeaters that do not tell theirs.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=62031, ge=0, le=65535)
+    passphrase: SecretStr
+    passphrases: dict[int, SecretStr] = Field(default_factory=dict)
+    repeaters: frozenset[int] | None = None
+    ping_timeout_s: float = Field(default=15.0, gt=0, le=600)
+    hold_s: float = Field(default=1.0, ge=0.12, le=10)
+    gateway_radio_id: int = Field(default=16_000_000, ge=1, le=LARGEST_UNIT_ID)
+    color_code: int = Field(default=1, ge=0, le=15)
+
+    def passphrase_of(self, repeater_id: int) -> bytes:
+        """The passphrase that this repeater must know, as it is hashed."""
+        secret = self.passphrases.get(repeater_id, self.passphrase)
+        return secret.get_secret_value().encode()
+
+    def admits(self, repeater_id: int) -> bool:
+        return self.repeaters is None or repeater_id in self.repeaters

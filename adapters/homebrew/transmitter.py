@@ -1,0 +1,146 @@
+"""Our own transmissions, on the timer of the event loop."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+
+from adapters.events import DONE, KeyChannel, Outcome, Result
+from adapters.homebrew.air import Air, Talk
+from adapters.homebrew.keying import (
+    BURST_S,
+    Echoes,
+    Talkgroup,
+    Transmission,
+    parse_address,
+    parse_unit,
+)
+from adapters.homebrew.sign_in import Peer, Roster
+from adapters.homebrew.wire import VOICE_FRAMES
+
+logger = logging.getLogger(__name__)
+
+NO_REPEATER = "no repeater is signed in"
+
+
+class Transmitter:
+    """Keys talkgroups on all repeaters of the system. At most one transmission on a timeslot.
+
+    send: takes a datagram and where it goes. fail: takes what a timer ran into.
+    """
+
+    def __init__(
+        self,
+        *,
+        roster: Roster,
+        air: Air,
+        echoes: Echoes,
+        gateway_id: int,
+        send: Callable[[bytes, Peer], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._roster = roster
+        self._air = air
+        self._echoes = echoes
+        self._gateway_id = gateway_id
+        self._send = send
+        self._fail = fail
+        self._transmissions: dict[str, Transmission] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def has_slot(self, slot: int) -> bool:
+        return any(each.channel.slot == slot for each in self._transmissions.values())
+
+    def yield_slot(self, talk: Talk, now_s: float) -> None:
+        """The air goes before us: a radio talks on a timeslot that we have keyed."""
+        for transmission in list(self._transmissions.values()):
+            if transmission.channel.slot == talk.slot:
+                self._stop(transmission, now_s, besides=talk.repeater_id)
+                logger.info(
+                    "homebrew.yielded",
+                    extra={"channel": transmission.channel.address, "talk": talk.address},
+                )
+
+    def stop_all(self) -> None:
+        now_s = self._loop.time()
+        for transmission in list(self._transmissions.values()):
+            self._stop(transmission, now_s)
+
+    def key(self, command: KeyChannel) -> Outcome:
+        """Begin to transmit: the header has been sent when this returns `done`.
+
+        `refused`: not a talkgroup, or no repeater. `busy`: the timeslot is taken.
+        """
+        channel = parse_address(command.address)
+        if channel is None:
+            reason = f"{command.address!r} is not a timeslot and talkgroup like 1/3101"
+            return Outcome(result=Result.REFUSED, reason=reason)
+        running = self._transmissions.get(command.transmission)
+        if running is not None:
+            if running.channel == channel:
+                return DONE
+            reason = f"this transmission is on {running.channel.address}"
+            return Outcome(result=Result.REFUSED, reason=reason)
+        if not self._roster.signed_in:
+            return Outcome(result=Result.REFUSED, reason=NO_REPEATER)
+        occupied = self._occupied_by(channel)
+        if occupied:
+            return Outcome(result=Result.BUSY, reason=occupied)
+        transmission = Transmission(
+            name=command.transmission,
+            channel=channel,
+            source_id=parse_unit(command.talker_source) or self._gateway_id,
+            stream_id=secrets.randbits(32) or 1,
+            due_s=self._loop.time(),
+        )
+        self._transmissions[transmission.name] = transmission
+        self._echoes.began(transmission)
+        self._transmit(transmission)
+        return DONE
+
+    def unkey(self, name: str) -> None:
+        """End a transmission; one that is not there is none."""
+        transmission = self._transmissions.get(name)
+        if transmission is not None:
+            self._stop(transmission, self._loop.time())
+
+    def _occupied_by(self, channel: Talkgroup) -> str:
+        talk = self._air.occupant(channel.slot)
+        if talk is not None:
+            what = "in a private call" if talk.private else f"on {talk.address}"
+            return f"timeslot {channel.slot} is taken by radio {talk.source_id} {what}"
+        for other in self._transmissions.values():
+            if other.channel.slot == channel.slot:
+                return f"timeslot {channel.slot} has our transmission on {other.channel.address}"
+        return ""
+
+    def _transmit(self, transmission: Transmission) -> None:
+        """Send the burst that is due and set the timer for the next."""
+        for repeater in self._roster.signed_in:
+            datagram = transmission.burst(repeater.repeater_id, repeater.color_code)
+            self._send(datagram, repeater.peer)
+        transmission.sequence += 1
+        transmission.due_s += BURST_S
+        now_s = self._loop.time()
+        if now_s - transmission.due_s > BURST_S * VOICE_FRAMES:
+            transmission.due_s = now_s  # the loop stood still: go on from here, not in a burst
+        self._timers[transmission.name] = self._loop.call_at(
+            transmission.due_s, self._tick, transmission
+        )
+
+    def _tick(self, transmission: Transmission) -> None:
+        try:
+            self._transmit(transmission)
+        except Exception as error:
+            self._fail(error)
+
+    def _stop(self, transmission: Transmission, now_s: float, besides: int | None = None) -> None:
+        """Send the terminator, except to the repeater `besides`, which does not listen now."""
+        del self._transmissions[transmission.name]
+        self._timers.pop(transmission.name).cancel()
+        self._echoes.ended(transmission, now_s)
+        for repeater in self._roster.signed_in:
+            if repeater.repeater_id != besides:
+                datagram = transmission.terminator(repeater.repeater_id, repeater.color_code)
+                self._send(datagram, repeater.peer)
