@@ -89,6 +89,7 @@ class _Turn:
         self._missed = dict(floor.missed)
         self._hang_until_s = floor.hang_until_s
         self._last_priority = floor.last_priority
+        self._barred = dict(floor.barred)
         self._count = floor.count
         self.effects: list[Effect] = []
 
@@ -105,6 +106,7 @@ class _Turn:
             missed=self._missed,
             hang_until_s=self._hang_until_s,
             last_priority=self._last_priority,
+            barred=self._barred,
             count=self._count,
         )
 
@@ -163,13 +165,18 @@ class _Turn:
             if heard.emergency
             else max(heard.priority, member.priority),
             emergency=heard.emergency,
-            standing=Standing.WAITING if bridged else Standing.LOCAL,
+            standing=self._standing(heard, bridged=bridged),
             since_s=self._now_s,
             heard_s=self._now_s,
             hold_s=heard.hold_s,
         )
         self._air_goes_first(heard.channel)
         self._talk(heard.channel, fresh, known)
+
+    def _standing(self, heard: TalkHeard, *, bridged: bool) -> Standing:
+        if self._barred.get(heard.channel) == heard.stream:
+            return Standing.BARRED
+        return Standing.WAITING if bridged else Standing.LOCAL
 
     def _pressed(self, press: Pressed) -> None:
         name = f"user/{press.user}"
@@ -275,6 +282,8 @@ class _Turn:
         self._let_go(reason)
         talk = dataclasses.replace(self._talks[holder], standing=Standing.BARRED)
         self._talks[holder] = talk
+        if talk.channel is not None:
+            self._barred[talk.channel] = talk.stream
         self._hang_until_s = self._now_s
         self.effects.append(Decided(decision="revoked", talk=talk, reason=reason))
 

@@ -114,7 +114,8 @@ class Floor:
     """The floor of one patch. talks: by channel id, or ``user/{user_id}``; one each.
 
     holder: key into talks. transmission: what every member is keyed with while it is held;
-    unique through tag, which no other floor and no other bridge epoch has.
+    unique through tag, which no other floor and no other bridge epoch has. barred: the stream
+    last cut on each channel, whose late frames never reopen it.
     """
 
     tag: str
@@ -128,6 +129,7 @@ class Floor:
     missed: Mapping[str, Missed] = dataclasses.field(default_factory=dict)
     hang_until_s: float = 0.0
     last_priority: int = 0
+    barred: Mapping[str, str] = dataclasses.field(default_factory=dict)
     count: int = 0
 
     @property

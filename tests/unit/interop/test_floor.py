@@ -1,0 +1,347 @@
+"""Floor control: the rules by example, and the invariants over any sequence of inputs."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.interop import model as m
+from gateway.interop.floor import deadline_s, shut, step
+
+TRUNK, PTT, THIRD = "trunk", "ptt", "third"
+
+
+def rules(**changes: object) -> m.Rules:
+    members = {c: m.Member(channel=c) for c in (TRUNK, PTT)}
+    return dataclasses.replace(m.Rules(members=members, hang_s=1.0), **changes)  # type: ignore[arg-type]
+
+
+def floor_of(rules_: m.Rules) -> m.Floor:
+    return m.Floor(tag="t", rules=rules_, present=frozenset(rules_.members))
+
+
+def talk(channel: str, stream: str = "1", **fields: object) -> m.TalkHeard:
+    return m.TalkHeard(channel=channel, stream=stream, talker=f"sys/{channel}", **fields)  # type: ignore[arg-type]
+
+
+def ended(channel: str, stream: str = "1", **fields: object) -> m.TalkEnded:
+    return m.TalkEnded(channel=channel, stream=stream, **fields)  # type: ignore[arg-type]
+
+
+def keys(effects: list[m.Effect]) -> list[str]:
+    return [e.channel for e in effects if isinstance(e, m.Key)]
+
+
+def unkeys(effects: list[m.Effect]) -> list[str]:
+    return [e.channel for e in effects if isinstance(e, m.Unkey)]
+
+
+def decisions(effects: list[m.Effect]) -> list[tuple[str, str | None]]:
+    return [(e.decision, e.talk.channel) for e in effects if isinstance(e, m.Decided)]
+
+
+def test_a_press_keys_the_other_member_and_its_release_unkeys_it() -> None:
+    floor, effects = step(floor_of(rules()), talk(TRUNK), 0.0)
+    assert keys(effects) == [PTT]
+    assert decisions(effects) == [("granted", TRUNK)]
+    floor, effects = step(floor, ended(TRUNK), 1.0)
+    assert unkeys(effects) == [PTT]
+    assert floor.holder is None
+    assert not floor.keyed
+
+
+def test_first_in_wins_and_the_second_is_told() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK), 0.0)
+    floor, effects = step(floor, talk(PTT), 0.01)
+    assert floor.holder == TRUNK
+    assert decisions(effects) == [("denied", PTT)]
+    assert unkeys(effects) == [PTT]  # the air goes before us on the loser's own channel
+    _, again = step(floor, talk(PTT), 0.5)
+    assert decisions(again) == []  # told once
+
+
+def test_a_denied_talk_that_goes_on_enters_late_and_the_first_is_not_barred() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK), 0.0)
+    floor, _ = step(floor, talk(PTT), 0.1)
+    floor, effects = step(floor, ended(TRUNK), 1.0)
+    assert floor.holder == PTT
+    assert keys(effects) == [TRUNK]
+    assert [e.late_entry for e in effects if isinstance(e, m.Decided)] == [True]
+
+
+def test_a_member_busy_with_its_own_talk_is_keyed_when_it_falls_idle() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK), 0.0)
+    floor, _ = step(floor, talk(PTT), 0.1)
+    assert "talk of its own" in floor.missed[PTT].reason
+    floor, effects = step(floor, ended(PTT), 0.5)
+    assert keys(effects) == [PTT]
+    assert PTT not in floor.missed
+
+
+def test_higher_priority_revokes_and_unkeys_before_it_keys() -> None:
+    three = rules(members={c: m.Member(channel=c) for c in (TRUNK, PTT, THIRD)})
+    floor, _ = step(floor_of(three), talk(TRUNK), 0.0)
+    floor, effects = step(floor, talk(PTT, priority=9), 0.2)
+    kinds = [type(e).__name__ for e in effects]
+    assert kinds.index("Unkey") < kinds.index("Key")
+    assert ("revoked", TRUNK) in decisions(effects)
+    assert floor.holder == PTT
+    floor, effects = step(floor, talk(TRUNK), 0.4)
+    assert floor.holder == PTT  # late frames of the revoked talk do not reopen it
+    floor, effects = step(floor, ended(PTT), 0.5)
+    floor, effects = step(floor, talk(TRUNK), 5.0)
+    assert floor.holder is None
+    floor, _ = step(floor, ended(TRUNK), 5.1)
+    floor, _ = step(floor, talk(TRUNK, "2"), 5.2)
+    assert floor.holder == TRUNK
+
+
+def test_emergency_revokes_and_among_emergencies_the_first_wins() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK, emergency=True), 0.0)
+    floor, effects = step(floor, talk(PTT, emergency=True), 0.2)
+    assert floor.holder == TRUNK
+    assert decisions(effects) == [("denied", PTT)]
+
+
+def test_talk_limit_cuts_and_bars() -> None:
+    floor, _ = step(floor_of(rules(max_talk_s=5.0)), talk(TRUNK, hold_s=99.0), 0.0)
+    assert deadline_s(floor) <= 5.0
+    floor, effects = step(floor, m.Tick(), 5.0)
+    assert ("revoked", TRUNK) in decisions(effects)
+    assert unkeys(effects) == [PTT]
+    floor, _ = step(floor, talk(TRUNK, hold_s=99.0), 6.0)
+    assert floor.holder is None
+
+
+def test_an_unrefreshed_talk_is_over_after_its_hold() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK, hold_s=1.0), 0.0)
+    floor, effects = step(floor, m.Tick(), 1.0)
+    assert unkeys(effects) == [PTT]
+    assert floor.holder is None
+
+
+def test_hang_lets_equals_in_and_keeps_lower_ones_waiting() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK, priority=5), 0.0)
+    floor, _ = step(floor, ended(TRUNK), 1.0)
+    floor, effects = step(floor, talk(PTT, hold_s=60.0), 1.2)
+    assert decisions(effects) == [("queued", PTT)]
+    assert floor.holder is None
+    floor, effects = step(floor, m.Tick(), deadline_s(floor))
+    assert floor.holder == PTT
+
+
+def test_what_we_caused_is_never_bridged() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK), 0.0)
+    after, effects = step(floor, talk(PTT, "9", caused_by=floor.transmission), 0.1)
+    assert not effects
+    assert PTT not in after.talks
+
+
+def test_directions() -> None:
+    members = {
+        TRUNK: m.Member(channel=TRUNK, direction=m.Direction.TALK),
+        PTT: m.Member(channel=PTT, direction=m.Direction.LISTEN),
+        THIRD: m.Member(channel=THIRD, receive_only=True),
+    }
+    _, effects = step(floor_of(rules(members=members)), talk(TRUNK), 0.0)
+    assert keys(effects) == [PTT]
+    _, effects = step(floor_of(rules(members=members)), talk(PTT), 0.0)
+    assert not effects
+
+
+def test_events_only_patches_key_nothing() -> None:
+    floor, effects = step(floor_of(rules(voice=m.Voice.EVENTS)), talk(TRUNK), 0.0)
+    assert keys(effects) == []
+    assert floor.holder == TRUNK
+
+
+def test_encrypted_talk_stays_local() -> None:
+    floor, effects = step(floor_of(rules()), talk(TRUNK, encrypted=True), 0.0)
+    assert not effects
+    assert floor.holder is None
+
+
+def test_busy_is_tried_again_and_refused_is_not() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK, hold_s=60), 0.0)
+    busy = m.KeyAnswered(channel=PTT, transmission=floor.transmission, outcome="busy")
+    floor, _ = step(floor, busy, 0.1)
+    assert PTT not in floor.keyed
+    floor, effects = step(floor, m.Tick(), 1.2)
+    assert keys(effects) == [PTT]
+    refused = m.KeyAnswered(channel=PTT, transmission=floor.transmission, outcome="refused")
+    floor, _ = step(floor, refused, 1.3)
+    floor, effects = step(floor, m.Tick(), 9.0)
+    assert keys(effects) == []
+    assert floor.missed[PTT].reason == "refused"
+
+
+def test_a_dispatcher_press_keys_every_member_and_ends_without_refresh() -> None:
+    floor, effects = step(floor_of(rules()), m.Pressed(user="u", alias="Dispatcher"), 0.0)
+    assert sorted(keys(effects)) == [PTT, TRUNK]
+    floor, effects = step(floor, m.Tick(), 2.6)
+    assert sorted(unkeys(effects)) == [PTT, TRUNK]
+
+
+def test_a_clear_bars_who_talks() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK), 0.0)
+    floor, effects = step(floor, m.Cleared(user="d"), 0.5)
+    assert unkeys(effects) == [PTT]
+    floor, _ = step(floor, talk(TRUNK), 0.6)
+    assert floor.holder is None
+
+
+def test_a_member_whose_agent_goes_ends_its_talk_and_is_keyed_when_it_is_back() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK, hold_s=60), 0.0)
+    floor, _ = step(floor, m.MemberPresent(channel=PTT, present=False), 0.1)
+    assert PTT not in floor.keyed
+    floor, effects = step(floor, m.MemberPresent(channel=PTT, present=True), 0.2)
+    assert keys(effects) == [PTT]
+    floor, effects = step(floor, m.MemberPresent(channel=TRUNK, present=False), 0.3)
+    assert unkeys(effects) == [PTT]
+
+
+def test_keys_are_renewed_every_third_of_the_lease() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK, hold_s=60), 0.0)
+    assert deadline_s(floor) == pytest.approx(2 / 3)
+    _, effects = step(floor, m.Tick(), 2 / 3)
+    assert [(e.channel, e.renewal) for e in effects if isinstance(e, m.Key)] == [(PTT, True)]
+
+
+def test_taking_a_member_out_of_the_patch_unkeys_it() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK), 0.0)
+    alone = rules(members={TRUNK: m.Member(channel=TRUNK)})
+    floor, effects = step(floor, m.RulesChanged(rules=alone), 0.1)
+    assert unkeys(effects) == [PTT]
+    assert floor.holder == TRUNK
+
+
+# --- over any sequence --------------------------------------------------------------------------
+
+CHANNELS = (TRUNK, PTT, THIRD)
+channel = st.sampled_from(CHANNELS)
+stream = st.sampled_from(["1", "2", "3"])
+inputs = st.one_of(
+    st.builds(
+        m.TalkHeard,
+        channel=channel,
+        stream=stream,
+        talker=st.just("sys/unit"),
+        priority=st.integers(0, 254),
+        emergency=st.booleans(),
+        encrypted=st.booleans(),
+        hold_s=st.floats(0.5, 6),
+        caused_by=st.sampled_from([None, None, None, "t-2"]),
+    ),
+    st.builds(m.TalkEnded, channel=channel, stream=stream),
+    st.builds(
+        m.KeyAnswered,
+        channel=channel,
+        transmission=st.sampled_from(["t-2", "t-4", "t-6"]),
+        outcome=st.sampled_from(["done", "busy", "refused"]),
+    ),
+    st.builds(m.MemberPresent, channel=channel, present=st.booleans()),
+    st.builds(
+        m.Pressed, user=st.sampled_from("ab"), alias=st.just("d"), priority=st.integers(0, 9)
+    ),
+    st.builds(m.Released, user=st.sampled_from("ab")),
+    st.builds(m.Cleared, user=st.just("a")),
+    st.just(m.Tick()),
+)
+members = st.fixed_dictionaries(
+    {
+        c: st.builds(
+            m.Member,
+            channel=st.just(c),
+            direction=st.sampled_from(m.Direction),
+            priority=st.integers(0, 9),
+            receive_only=st.booleans(),
+        )
+        for c in CHANNELS
+    }
+)
+any_rules = st.builds(
+    m.Rules,
+    members=members,
+    hang_s=st.floats(0, 4),
+    max_talk_s=st.floats(0.5, 30),
+    queue=st.booleans(),
+    voice=st.sampled_from(m.Voice),
+)
+histories = st.lists(st.tuples(st.floats(0, 3), inputs), max_size=60)
+
+
+class Air:
+    """What the radios would do with our commands: who is keyed, with what, until when."""
+
+    def __init__(self, lease_s: float) -> None:
+        self.lease_s = lease_s
+        self.keyed: dict[str, tuple[str, float]] = {}
+
+    def obey(self, effects: list[m.Effect], now_s: float) -> None:
+        for effect in effects:
+            if isinstance(effect, m.Key):
+                held = self.keyed.get(effect.channel)
+                live = held is not None and now_s < held[1]
+                assert not live or held[0] == effect.transmission, "keyed twice"
+                self.keyed[effect.channel] = (effect.transmission, now_s + self.lease_s)
+            elif isinstance(effect, m.Unkey):
+                held = self.keyed.get(effect.channel)
+                if held is not None and held[0] == effect.transmission:
+                    del self.keyed[effect.channel]
+
+
+def check_invariants(floor: m.Floor) -> None:
+    holders = [n for n, t in floor.talks.items() if t.standing is m.Standing.HOLDER]
+    assert holders == ([floor.holder] if floor.holder is not None else [])
+    assert floor.holder is not None or not floor.keyed
+    for channel_id in floor.keyed:
+        assert floor.rules.keyable(channel_id)
+        assert channel_id not in floor.talks, "keyed while it talks itself"
+    if floor.holder in CHANNELS:
+        assert floor.rules.members[floor.holder].may_talk
+
+
+@settings(max_examples=400, deadline=None)
+@given(rules_=any_rules, history=histories)
+def test_never_two_holders_no_double_key_and_always_back_to_idle(
+    rules_: m.Rules, history: list[tuple[float, m.Input]]
+) -> None:
+    floor, now_s, air = floor_of(rules_), 0.0, Air(rules_.lease_s)
+    for wait_s, happened in history:
+        now_s += wait_s
+        floor, effects = step(floor, happened, now_s)
+        air.obey(effects, now_s)
+        check_invariants(floor)
+        if isinstance(happened, m.TalkHeard) and happened.caused_by is not None:
+            assert not any(
+                isinstance(e, m.Decided)
+                and e.talk.stream == happened.stream
+                and not e.late_entry
+                and e.talk.since_s == now_s
+                for e in effects
+            ), "something we caused was bridged"
+    for _ in range(500):
+        at_s = deadline_s(floor)
+        if at_s == float("inf"):
+            break
+        now_s = max(now_s, at_s)
+        floor, effects = step(floor, m.Tick(), now_s)
+        air.obey(effects, now_s)
+        check_invariants(floor)
+    assert floor.holder is None
+    assert not floor.talks
+    assert not floor.keyed
+    assert all(until <= now_s + rules_.lease_s for _, until in air.keyed.values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(rules_=any_rules, history=histories)
+def test_a_floor_that_goes_away_unkeys_all_it_keyed(
+    rules_: m.Rules, history: list[tuple[float, m.Input]]
+) -> None:
+    floor, now_s = floor_of(rules_), 0.0
+    for wait_s, happened in history:
+        now_s += wait_s
+        floor, _ = step(floor, happened, now_s)
+    assert {e.channel for e in shut(floor, "gone") if isinstance(e, m.Unkey)} == set(floor.keyed)
