@@ -1,0 +1,209 @@
+"""The device agent: keeps one camera or recorder under watch and speaks for its points.
+
+Its retained state and events go to the bus; status changes go to the registry in batches.
+"""
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from adapters import events as seam
+from adapters.base import Adapter
+from gateway.agents.supervisor import Budget, Failure, Supervised
+from gateway.bus.client import Bus
+from gateway.bus.messages import CloudEvent, encode_event, rfc3339
+
+_EVENT_NAMES: Mapping[type[seam.SourceEvent], str] = {
+    seam.Motion: "point.motion",
+    seam.Tamper: "point.tamper",
+    seam.SignalLost: "point.signal_lost",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BoundPoint:
+    """A point that one of the device's sources is bound to. org: slug path of its owner."""
+
+    id: str
+    org: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StatusChange:
+    """What the registry is told. device_id always; point_id None for the device itself."""
+
+    device_id: str
+    point_id: str | None
+    status: str
+    since: datetime
+    reason: str
+    identity: seam.Identity | None = None
+
+
+class DeviceAgent:
+    """One device. points: by source address. report: takes status changes, returns at once."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        device_id: str,
+        make: Callable[[], Adapter],
+        points: Mapping[str, BoundPoint],
+        budget: Budget,
+        report: Callable[[StatusChange], None],
+    ) -> None:
+        self.device_id = device_id
+        self.points = points
+        self._bus = bus
+        self._report = report
+        self._sequence = 0
+        self._shown: dict[str, tuple[str, str, datetime]] = {}
+        self._supervised = Supervised(
+            device_id,
+            make,
+            budget=budget,
+            on_event=self._on_event,
+            on_failure=self._on_failure,
+        )
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """The adapter while the device is online."""
+        return self._supervised.adapter
+
+    async def run(self) -> None:
+        await self._supervised.run()
+
+    def nudge(self) -> None:
+        self._supervised.nudge()
+
+    def retire(self, kept: set[tuple[str, str]]) -> None:
+        """Clear the retained state of points that are no longer ours, or not there."""
+        for point in self.points.values():
+            if (point.id, point.org) not in kept:
+                self._bus.clear_state(self._state_topic(point))
+
+    def rebind(self, points: Mapping[str, BoundPoint]) -> None:
+        """Points moved, came or went: the new topic is set first, then the old one cleared."""
+        before, self.points = self.points, points
+        status = self._shown.get("")
+        for address, point in points.items():
+            if before.get(address) != point and status is not None:
+                self._shown.pop(address, None)
+                self._show(address, status[0], status[1])
+        kept = {(point.id, point.org) for point in points.values()}
+        for point in before.values():
+            if (point.id, point.org) not in kept:
+                self._bus.clear_state(self._state_topic(point))
+
+    def _on_event(self, event: seam.Event) -> None:
+        match event:
+            case seam.Online():
+                self._show_all("online", "", event.identity)
+            case seam.SourceStatus():
+                self._show(event.address, event.status, event.reason)
+            case seam.SourceEvent() if type(event) in _EVENT_NAMES:
+                self._publish_event(event)
+
+    def _on_failure(self, failure: Failure) -> None:
+        status = "offline" if failure.error.retryable else "fault"
+        self._show_all(status, str(failure.error), None)
+
+    def _show_all(self, status: str, reason: str, identity: seam.Identity | None) -> None:
+        now = datetime.now(UTC)
+        if self._shown.get("", ("", "", now))[:2] != (status, reason):
+            self._shown[""] = (status, reason, now)
+            self._report(
+                StatusChange(
+                    device_id=self.device_id,
+                    point_id=None,
+                    status=status,
+                    since=now,
+                    reason=reason,
+                    identity=identity,
+                )
+            )
+        for address in self.points:
+            self._show(address, status, reason)
+
+    def _show(self, address: str, status: str, reason: str) -> None:
+        point = self.points.get(address)
+        known = self._shown.get(address)
+        if point is None or (known is not None and known[:2] == (status, reason)):
+            return
+        since = known[2] if known is not None and known[0] == status else datetime.now(UTC)
+        self._shown[address] = (status, reason, since)
+        self._sequence += 1
+        self._bus.set_state(
+            self._state_topic(point),
+            {
+                "node": self._bus.node,
+                "epoch": self._bus.epoch,
+                "sequence": self._sequence,
+                "status": status,
+                "since": rfc3339(since),
+                "reason": reason,
+            },
+        )
+        self._report(
+            StatusChange(
+                device_id=self.device_id,
+                point_id=point.id,
+                status=status,
+                since=since,
+                reason=reason,
+            )
+        )
+
+    def _publish_event(self, event: seam.SourceEvent) -> None:
+        point = self.points.get(event.address)
+        if point is None:
+            return
+        self._sequence += 1
+        data: dict[str, Any] = {"active": getattr(event, "active", None)}
+        cloud = CloudEvent(
+            id=uuid.uuid4().hex,
+            source=f"hutong/{self._bus.node}/{self.device_id}",
+            type=_EVENT_NAMES[type(event)],
+            subject=point.id,
+            time=rfc3339(event.at),
+            epoch=self._bus.epoch,
+            sequence=self._sequence,
+            uptime_ms=self._bus.uptime_ms(),
+            data=data,
+        )
+        topic = self._bus.topics.org("points", "event", point.org, point.id)
+        self._bus.publish(topic, encode_event(cloud))
+
+    def _state_topic(self, point: BoundPoint) -> str:
+        return self._bus.topics.org("points", "state", point.org, point.id)
+
+
+class StatusWriter:
+    """Collects status changes and hands them on in batches; keeps the latest for each subject
+    while the registry is away."""
+
+    def __init__(self, every_s: float = 0.3) -> None:
+        self._every_s = every_s
+        self._waiting: dict[tuple[str, str | None], StatusChange] = {}
+        self._some = asyncio.Event()
+
+    def report(self, change: StatusChange) -> None:
+        self._waiting[(change.device_id, change.point_id)] = change
+        self._some.set()
+
+    async def batches(self, store: Callable[[list[StatusChange]], Any]) -> None:
+        """Call `await store(batch)` for ever; a batch whose store fails with OSError-like
+        trouble is put back unless something newer came."""
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(self._every_s)
+            self._some.clear()
+            batch, self._waiting = self._waiting, {}
+            if not await store(list(batch.values())):
+                self._waiting = {**batch, **self._waiting}
+                self._some.set()

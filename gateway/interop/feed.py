@@ -1,0 +1,208 @@
+"""What the API knows of the bus: the present of channels, patches and points, and what just
+happened, for lists and for server-sent events.
+
+The present is the retained state, believed only while its writer is here. What happened is kept
+for a while so that a browser that reconnects misses nothing; the journal is the long memory.
+"""
+
+import asyncio
+import collections
+import dataclasses
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from gateway.bus.client import Bus
+from gateway.bus.messages import cloud_event_object, decode, decode_event
+from gateway.bus.presence import Presence
+
+HISTORY = 2000
+LISTENER_QUEUE = 1000
+
+_NO_STATE = {
+    "floor": "idle",
+    "talker": "",
+    "talker_alias": "",
+    "since": None,
+    "emergency": False,
+    "health": "unknown",
+    "health_reason": "",
+    "transmission": None,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """kind: ``event``, ``channel``, ``patch`` or ``point``. org: slug path it belongs to.
+    number: its place in this feed, from 1."""
+
+    number: int
+    kind: str
+    org: str
+    id: str
+    payload: Mapping[str, Any]
+
+
+@dataclasses.dataclass(slots=True)
+class _Listener:
+    queue: "asyncio.Queue[Item]"
+    sees: Callable[[str], bool]
+    dropped: int = 0
+
+
+class Feed:
+    """Subscribes on the bus of a node that serves the API."""
+
+    def __init__(self, bus: Bus, presence: Presence) -> None:
+        self.epoch = uuid.uuid4().hex[:8]
+        self.dropped = 0
+        self._presence = presence
+        self._topics = bus.topics
+        self._number = 0
+        self._history: collections.deque[Item] = collections.deque(maxlen=HISTORY)
+        self._states: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
+        self._listeners: set[_Listener] = set()
+        self._answers: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
+        for family, kind in (
+            ("channels", "event"),
+            ("channels", "decision"),
+            ("points", "event"),
+            ("systems", "event"),
+        ):
+            bus.subscribe(bus.topics.org_all(family, kind), self._on_event)
+        for family in ("channels", "patches", "points"):
+            bus.subscribe(bus.topics.org_all(family, "state"), self._on_state, qos=0)
+        presence.on_change(self._on_presence)
+
+    # --- the present ----------------------------------------------------------------------------
+
+    def channel_state(self, channel_id: str) -> dict[str, Any]:
+        """`state` of a channel as in the contract."""
+        return self._shown("channels", channel_id)
+
+    def patch_state(self, patch_id: str) -> dict[str, Any] | None:
+        """The patch's state as on the bus, None while no bridge speaks for it."""
+        _, state = self._states.get(("patches", patch_id), ("", None))
+        if state is None or not self._bridge_is_here(state):
+            return None
+        return dict(state)
+
+    def _shown(self, family: str, object_id: str) -> dict[str, Any]:
+        _, state = self._states.get((family, object_id), ("", None))
+        if state is None or not self._believed(state):
+            return dict(_NO_STATE)
+        return {key: state.get(key, _NO_STATE[key]) for key in _NO_STATE}
+
+    def _believed(self, state: Mapping[str, Any]) -> bool:
+        return self._presence.believes(str(state.get("node")), str(state.get("epoch")))
+
+    def _bridge_is_here(self, state: Mapping[str, Any]) -> bool:
+        return any(
+            "bridge" in status.get("roles", ())
+            and status.get("bridge_epoch") == state.get("bridge_epoch")
+            for status in self._presence.nodes().values()
+        )
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    async def listen(
+        self, sees: Callable[[str], bool], after: int | None = None
+    ) -> AsyncIterator[Item]:
+        """Items of organisations that `sees` admits, from number `after` on where remembered.
+
+        A listener that does not keep up loses the oldest, counted in `dropped`.
+        """
+        listener = _Listener(queue=asyncio.Queue(LISTENER_QUEUE), sees=sees)
+        for item in self.recent(sees, after) if after is not None else ():
+            self._offer(listener, item)
+        self._listeners.add(listener)
+        try:
+            while True:
+                yield await listener.queue.get()
+        finally:
+            self._listeners.discard(listener)
+
+    def recent(self, sees: Callable[[str], bool], after: int | None = None) -> list[Item]:
+        """Remembered events, oldest first."""
+        return [i for i in self._history if i.number > (after or 0) and sees(i.org)]
+
+    async def answer(self, request_id: str, timeout_s: float) -> Mapping[str, Any] | None:
+        """The bridge's decision on a request of ours, None when it does not come in time."""
+        waiting = self._answers.setdefault(request_id, asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await waiting
+        except TimeoutError:
+            return None
+        finally:
+            self._answers.pop(request_id, None)
+
+    def expect(self, request_id: str) -> None:
+        """Before the request is sent: its answer may come at once."""
+        self._answers[request_id] = asyncio.get_running_loop().create_future()
+
+    def _on_event(self, topic: str, payload: bytes) -> None:
+        parts = self._topics.parse_org(topic)
+        if parts is None:
+            return
+        event = decode_event(payload)
+        request = event.data.get("request")
+        if isinstance(request, str):
+            waiting = self._answers.get(request)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(event.data)
+            return
+        if event.type in ("command.result", "floor.refreshed"):
+            return
+        item = self._item("event", parts.org, event.subject, cloud_event_object(event))
+        self._history.append(item)
+        self._send(item)
+
+    def _on_state(self, topic: str, payload: bytes) -> None:
+        parts = self._topics.parse_org(topic)
+        if parts is None:
+            return
+        key = (parts.family, parts.id)
+        known = self._states.get(key)
+        if not payload:
+            if known is not None and known[0] == parts.org:  # not when it moved elsewhere
+                del self._states[key]
+            return
+        self._states[key] = (parts.org, decode(payload))
+        self._tell_state(parts.family, parts.id)
+
+    def _tell_state(self, family: str, object_id: str) -> None:
+        org, state = self._states[(family, object_id)]
+        match family:
+            case "channels":
+                shown: Mapping[str, Any] = self._shown(family, object_id)
+                payload: dict[str, Any] = {"id": object_id, "state": shown}
+                self._send(self._item("channel", org, object_id, payload))
+            case "patches":
+                payload = {"id": object_id, "state": self.patch_state(object_id)}
+                self._send(self._item("patch", org, object_id, payload))
+            case _:
+                fields = {key: state.get(key) for key in ("status", "since", "reason")}
+                self._send(self._item("point", org, object_id, {"id": object_id, **fields}))
+
+    def _on_presence(self, node: str) -> None:
+        """Whatever a node wrote is believed, or no longer: say so."""
+        for (family, object_id), (_, state) in list(self._states.items()):
+            if family == "patches" or (family == "channels" and state.get("node") == node):
+                self._tell_state(family, object_id)
+
+    def _item(self, kind: str, org: str, object_id: str, payload: Mapping[str, Any]) -> Item:
+        self._number += 1
+        return Item(number=self._number, kind=kind, org=org, id=object_id, payload=payload)
+
+    def _send(self, item: Item) -> None:
+        for listener in self._listeners:
+            if listener.sees(item.org):
+                self._offer(listener, item)
+
+    def _offer(self, listener: _Listener, item: Item) -> None:
+        if listener.queue.full():
+            listener.queue.get_nowait()
+            listener.dropped += 1
+            self.dropped += 1
+        listener.queue.put_nowait(item)
