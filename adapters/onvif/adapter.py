@@ -1,0 +1,218 @@
+"""The `onvif` kind: one camera or recorder."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from adapters.base import Adapter, Capability, Emit, MediaSource
+from adapters.errors import AdapterError, NotSupported, ProtocolViolation
+from adapters.events import (
+    DONE,
+    Command,
+    Found,
+    Identity,
+    Image,
+    Inventory,
+    MovePtz,
+    Online,
+    Outcome,
+    Profile,
+    Result,
+    RtspSource,
+    Scope,
+    Source,
+)
+from adapters.onvif import discovery, wire
+from adapters.onvif.client import OnvifClient, connect
+from adapters.onvif.settings import OnvifSettings
+from adapters.onvif.soap import DeviceFault
+
+_SIGNED_EVERY = 6
+"""Every so many looks at the device one is signed: a changed password shows within a minute."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What one conversation taught us about the device."""
+
+    inventory: Inventory
+    profiles: tuple[wire.MediaProfile, ...]
+    services: Mapping[str, str]
+
+
+class OnvifAdapter(Adapter):
+    capabilities = frozenset(
+        {
+            Capability.DISCOVER,
+            Capability.PROBE,
+            Capability.MEDIA,
+            Capability.SNAPSHOT,
+            Capability.PTZ,
+        }
+    )
+    Settings = OnvifSettings
+    settings: OnvifSettings
+
+    def __init__(self, settings: OnvifSettings, channels: Sequence[str] = ()) -> None:
+        super().__init__(settings, channels)
+        self._known: _Known | None = None
+        self._streams: dict[str, str] = {}  # profile token -> RTSP address
+        self._moves: dict[str, int] = {}  # source -> number of its latest movement
+        self._offset_s = 0.0
+        self._learning = asyncio.Lock()
+
+    async def run(self, emit: Emit) -> None:
+        async with connect(self.settings) as client:
+            self._forget()
+            known = await self._learn(client)
+            emit(Online(at=datetime.now(UTC), identity=known.inventory.identity))
+            looks = 0
+            while True:
+                await asyncio.sleep(self.settings.check_interval_s)
+                looks += 1
+                self._offset_s = await client.measure_clock() or 0.0
+                if looks % _SIGNED_EVERY == 0:
+                    await self._still_the_same(client, known.inventory.identity)
+
+    async def _still_the_same(self, client: OnvifClient, before: Identity) -> None:
+        identity = await client.call(wire.GET_IDENTITY)
+        if identity.serial != before.serial:
+            self._forget()
+            raise ProtocolViolation(
+                f"another device answers here now: serial {identity.serial or 'unknown'} "
+                f"in place of {before.serial or 'unknown'}",
+                device=self.settings.endpoint,
+            )
+
+    @classmethod
+    def discover(cls, scope: Scope) -> AsyncIterator[Found]:
+        """ONVIF devices by WS-Discovery; `discovery.discover` has the details."""
+        return discovery.discover(scope)
+
+    async def probe(self) -> Inventory:
+        async with connect(self.settings) as client:
+            self._forget()
+            return (await self._learn(client)).inventory
+
+    async def execute(self, command: Command) -> Outcome:
+        """Carries out `MovePtz`; it returns when the movement has stopped."""
+        if not isinstance(command, MovePtz):
+            raise NotSupported(
+                f"a camera does not understand {type(command).__name__}",
+                device=self.settings.endpoint,
+            )
+        if max(abs(command.pan), abs(command.tilt), abs(command.zoom)) > 1:
+            return _refused("pan, tilt and zoom go from -1 to 1")
+        async with connect(self.settings) as client:
+            known = await self._learned(client)
+            movable = [
+                profile
+                for profile in known.profiles
+                if profile.source == command.address and profile.ptz
+            ]
+            if not movable or "ptz" not in client.services:
+                return _refused(f"source {command.address!r} cannot be moved")
+            try:
+                await self._move(client, movable[0].token, command)
+            except DeviceFault as fault:
+                return _refused(fault.message)
+        return DONE
+
+    async def _move(self, client: OnvifClient, token: str, move: MovePtz) -> None:
+        """Move, then stop, unless a later movement of the same source has taken over."""
+        number = self._moves[move.address] = self._moves.get(move.address, 0) + 1
+        if (move.pan or move.tilt or move.zoom) and move.duration_ms > 0:
+            try:
+                await client.call(wire.continuous_move(token, move))
+                await asyncio.sleep(move.duration_ms / 1_000)
+            except DeviceFault:
+                raise  # it did not move
+            except BaseException:
+                # Whoever asked is gone, or the answer was lost: the camera must not run on.
+                with contextlib.suppress(AdapterError):
+                    await client.call(wire.stop_move(token))
+                raise
+        if self._moves[move.address] == number:
+            await client.call(wire.stop_move(token))
+
+    async def snapshot(self, address: str) -> Image:
+        async with connect(self.settings) as client:
+            known = await self._learned(client)
+            token = self._profile(known, address, "main").token
+            return await client.picture(token)
+
+    async def open_media(self, address: str, profile: str) -> MediaSource:
+        known = self._known
+        token = known and self._profile(known, address, profile).token
+        if not token or token not in self._streams:
+            async with connect(self.settings) as client:
+                known = await self._learned(client)
+                token = self._profile(known, address, profile).token
+                self._streams[token] = await client.stream_address(token)
+        return RtspSource(
+            url=self._streams[token],
+            username=self.settings.username,
+            password=self.settings.secret,
+            transport=self.settings.transport,
+        )
+
+    def _profile(self, known: _Known, address: str, name: str) -> Profile:
+        source = self._source(known, address)
+        if not source.profiles:
+            raise NotSupported(
+                "this source has no video profile", device=self.settings.endpoint, address=address
+            )
+        named = {profile.name: profile for profile in source.profiles}
+        return named.get(name, source.profiles[0])
+
+    def _source(self, known: _Known, address: str) -> Source:
+        for source in known.inventory.sources:
+            if source.address == address:
+                return source
+        there = ", ".join(source.address for source in known.inventory.sources) or "none"
+        raise NotSupported(
+            f"there is no such video source; there are {there}",
+            device=self.settings.endpoint,
+            address=address,
+        )
+
+    def _forget(self) -> None:
+        self._known = None
+        self._streams.clear()
+
+    async def _learned(self, client: OnvifClient) -> _Known:
+        """What is known; asked for where nothing is yet."""
+        async with self._learning:
+            if self._known is None:
+                return await self._learn(client)
+            client.resume(self._known.services, self._offset_s)
+            return self._known
+
+    async def _learn(self, client: OnvifClient) -> _Known:
+        offset_s = await client.measure_clock()
+        self._offset_s = offset_s or 0.0
+        await client.find_services()
+        identity = await client.call(wire.GET_IDENTITY)
+        try:
+            video_sources = await client.call(wire.GET_VIDEO_SOURCES)
+        except DeviceFault:
+            video_sources = ()  # some encoders have none; their profiles name them
+        profiles = await client.call(wire.GET_PROFILES)
+        self._known = _Known(
+            inventory=wire.inventory(
+                identity=identity,
+                clock_offset_s=offset_s,
+                services=client.services,
+                video_sources=video_sources,
+                profiles=profiles,
+            ),
+            profiles=profiles,
+            services=dict(client.services),
+        )
+        return self._known
+
+
+def _refused(reason: str) -> Outcome:
+    return Outcome(result=Result.REFUSED, reason=reason)

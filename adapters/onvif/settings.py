@@ -1,0 +1,76 @@
+"""What an ONVIF device is configured with."""
+
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from adapters.events import Secret
+
+DEVICE_SERVICE_PATH = "/onvif/device_service"
+
+
+def _plain(value: Any) -> Any:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+class OnvifSettings(BaseModel):
+    """endpoint: a host, ``host:port`` or the URL of the device service.
+
+    port: TCP port of the device service where the endpoint names none. timeout_s: for each call.
+    check_interval_s: between two looks at a device that is online. transport: how RTSP streams
+    are asked for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint: str = Field(min_length=1, max_length=500)
+    username: str = Field(default="", max_length=200)
+    password: Annotated[SecretStr, BeforeValidator(_plain)] = SecretStr("")
+    port: int = Field(default=80, ge=1, le=65_535)
+    timeout_s: float = Field(default=5.0, gt=0, le=120)
+    check_interval_s: float = Field(default=10.0, gt=0, le=3_600)
+    transport: Literal["tcp", "udp"] = "tcp"
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        device_url(self.endpoint, self.port)
+        return self
+
+    @property
+    def url(self) -> str:
+        """The address of the device service."""
+        return device_url(self.endpoint, self.port)
+
+    @property
+    def secret(self) -> Secret:
+        return Secret(self.password.get_secret_value())
+
+
+def device_url(endpoint: str, port: int = 80) -> str:
+    """The device service of a host, ``host:port`` or URL.
+
+    Raises: ValueError when it is none of them, or carries a user name or password: those have
+    fields of their own, and an endpoint is shown and logged.
+    """
+    endpoint = endpoint.strip()
+    try:
+        parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+        given_port = parts.port
+    except ValueError:
+        raise ValueError("the endpoint is not a host, host:port or URL") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the endpoint must not hold a user name or password; they have own fields")
+    if parts.scheme not in ("http", "https") or not parts.hostname or _odd(parts):
+        raise ValueError(f"the endpoint {endpoint!r} is not a host, host:port or http(s) URL")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    default_port = 443 if parts.scheme == "https" else 80
+    shown = given_port or (port if parts.scheme == "http" else default_port)
+    netloc = host if shown == default_port else f"{host}:{shown}"
+    path = parts.path if parts.path not in ("", "/") else DEVICE_SERVICE_PATH
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{netloc}{path}{query}"
+
+
+def _odd(parts: SplitResult) -> bool:
+    return any(character.isspace() or ord(character) < 32 for character in parts.geturl())

@@ -1,0 +1,57 @@
+"""Documents that devices send, each a folder under tests/cases/onvif; adding one needs no code.
+
+config.toml: `origin` (captured, published or made), `about`, `reads` (one of `READERS` or
+``probe_matches``), `status` of HTTP, `sender` of a datagram. expected.json: what is read, or
+`{error, says}`.
+"""
+
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.errors import AdapterError
+from adapters.onvif import soap, wire, ws_discovery
+
+CASES = Path(__file__).parents[2] / "cases" / "onvif"
+READERS: dict[str, soap.Call[Any]] = {
+    "clock": wire.GET_CLOCK,
+    "services": wire.GET_SERVICES,
+    "capabilities": wire.GET_CAPABILITIES,
+    "identity": wire.GET_IDENTITY,
+    "video_sources": wire.GET_VIDEO_SOURCES,
+    "profiles": wire.GET_PROFILES,
+    "stream_uri": wire.get_stream_uri("Profile_1", "tcp"),
+}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {key: _plain(part) for key, part in dataclasses.asdict(value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _read(config: dict[str, Any], document: bytes) -> Any:
+    if config["reads"] == "probe_matches":
+        return ws_discovery.probe_matches(document, config["sender"])
+    return soap.decode(READERS[config["reads"]], config.get("status", 200), document)
+
+
+@pytest.mark.parametrize("case", sorted(path.name for path in CASES.iterdir()))
+def test_case_reads_as_expected(case: str) -> None:
+    config = tomllib.loads((CASES / case / "config.toml").read_text("utf-8"))
+    assert config["origin"] in ("captured", "published", "made")
+    expected = json.loads((CASES / case / "expected.json").read_text("utf-8"))
+    document = (CASES / case / "input.xml").read_bytes()
+    if isinstance(expected, dict) and "error" in expected:
+        with pytest.raises(AdapterError) as raised:
+            _read(config, document)
+        assert type(raised.value).__name__ == expected["error"]
+        assert raised.value.message == expected["says"]
+    else:
+        assert _plain(_read(config, document)) == expected
