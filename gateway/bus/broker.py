@@ -75,6 +75,11 @@ class EmbeddedBroker:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
+    def kill(self) -> None:
+        """End the child the hard way; it is started again. For tests of just that."""
+        if self._process is not None:
+            self._process.kill()
+
     def _as(self, username: str, password: str) -> BrokerAddress:
         return BrokerAddress(
             host="127.0.0.1", port=self._port, username=username, password=password

@@ -1,0 +1,186 @@
+"""The bus on a real broker, both kinds: order, birth and will, states that come back, refusals."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from brokers import RunningBroker, free_port, running
+from conftest import wait_until
+
+from gateway.bus.client import Bus, check
+from gateway.bus.errors import BrokerAway, BrokerRefused
+from gateway.bus.link import BrokerAddress, connect, parse_broker_url
+from gateway.bus.messages import decode
+from gateway.bus.presence import Presence
+from gateway.bus.topics import Topics
+
+
+@contextlib.asynccontextmanager
+async def joined(broker: RunningBroker, node: str) -> AsyncIterator[Bus]:
+    bus = Bus(broker.address, node=node, topics=Topics())
+    task = asyncio.create_task(bus.run())
+    try:
+        async with asyncio.timeout(5):
+            await bus.connected.wait()
+        yield bus
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_messages_arrive_once_and_in_order(broker: RunningBroker) -> None:
+    got: list[bytes] = []
+    async with joined(broker, "a") as a, joined(broker, "b") as b:
+        topic = "hutong/v1/org/channels/event/d/c"
+        b.subscribe("hutong/v1/org/channels/event/#", lambda _t, payload: got.append(payload))
+        await wait_until(lambda: b.publish(topic, b"probe") and got, what="subscription")
+        got.clear()
+        for number in range(1000):
+            a.publish(topic, b"%d" % number)
+        await wait_until(lambda: len([g for g in got if g != b"probe"]) == 1000)
+        assert [g for g in got if g != b"probe"] == [b"%d" % n for n in range(1000)]
+
+
+async def test_a_lone_message_does_not_wait_for_a_delayed_acknowledgement(
+    broker: RunningBroker,
+) -> None:
+    async with joined(broker, "a") as a:
+        got = asyncio.Event()
+        a.subscribe("hutong/v1/org/channels/event/#", lambda _t, _p: got.set())
+        topic = "hutong/v1/org/channels/event/d/c"
+        await wait_until(lambda: a.publish(topic, b"probe") and got.is_set())
+        times_s = []
+        loop = asyncio.get_running_loop()
+        for _ in range(20):
+            got.clear()
+            began = loop.time()
+            a.publish(topic, b"x")
+            async with asyncio.timeout(5):
+                await got.wait()
+            times_s.append(loop.time() - began)
+        assert sorted(times_s)[10] < 0.02  # 0.04 with Nagle's algorithm on
+
+
+async def test_birth_is_retained_and_the_will_says_offline(broker: RunningBroker) -> None:
+    async with joined(broker, "watcher") as watcher:
+        presence = Presence(watcher, asyncio.get_running_loop().time)
+        bus = Bus(broker.address, node="dies", topics=Topics(), roles=("agent",), url="http://x")
+        task = asyncio.create_task(bus.run())
+        await wait_until(lambda: "dies" in presence.nodes())
+        status = presence.nodes()["dies"]
+        assert status["epoch"] == bus.epoch
+        assert status["roles"] == ["agent"]
+        link = bus._link
+        assert link is not None
+        assert link._socket is not None
+        link._socket.shutdown(2)  # no DISCONNECT: only the will can tell
+        task.cancel()
+        await wait_until(lambda: not presence.believes("dies", bus.epoch), timeout_s=15)
+
+
+async def test_an_old_will_after_a_new_birth_does_not_make_us_offline(
+    broker: RunningBroker,
+) -> None:
+    async with joined(broker, "watcher") as watcher, joined(broker, "n") as bus:
+        presence = Presence(watcher, asyncio.get_running_loop().time)
+        await wait_until(lambda: presence.believes("n", bus.epoch))
+        async with connect(broker.address, "old-life") as old:
+            will = b'{"state":"offline","epoch":"earlier","uptime_ms":1,"ttl_s":30}'
+            old.publish("hutong/v1/status/n", will, retain=True)
+            await old.drain()
+        async with connect(
+            broker.address, "late-reader", lambda _t, payload: statuses.append(decode(payload))
+        ) as late:
+            statuses: list[dict[str, object]] = []
+            await late.subscribe("hutong/v1/status/n", 1)
+            await wait_until(lambda: statuses and statuses[-1]["state"] == "online")
+        assert presence.believes("n", bus.epoch)
+
+
+async def test_states_come_back_after_the_broker_dies_and_events_do_not(
+    broker: RunningBroker,
+) -> None:
+    lost: list[bool] = []
+    async with joined(broker, "n") as bus:
+        bus.on_lost(lambda: lost.append(True))
+        topic = "hutong/v1/org/channels/state/d/c"
+        bus.set_state(topic, {"floor": "idle"})
+        await broker.kill()
+        await wait_until(lambda: lost, what="the loss is noticed")
+        assert bus.publish("hutong/v1/org/channels/event/d/c", b"stale press") is False
+        bus.set_state(topic, {"floor": "taken"})
+        await broker.start()
+        seen: list[tuple[str, bytes]] = []
+        async with asyncio.timeout(10):
+            await bus.connected.wait()
+        async with connect(broker.address, "r", lambda t, p: seen.append((t, p))) as reader:
+            await reader.subscribe("hutong/v1/org/#", 1)
+            await wait_until(lambda: (topic, b'{"floor":"taken"}') in seen)
+        assert all(b"stale" not in payload for _, payload in seen)
+        assert bus.counters.dropped >= 1
+
+
+async def test_overlapping_subscriptions_are_refused(embedded_broker: RunningBroker) -> None:
+    bus = Bus(embedded_broker.address, node="n", topics=Topics())
+    bus.subscribe("hutong/v1/org/channels/event/#", lambda _t, _p: None)
+    with pytest.raises(ValueError, match="overlaps"):
+        bus.subscribe("hutong/v1/org/channels/+/a/b", lambda _t, _p: None)
+
+
+async def test_an_unreadable_payload_is_counted_and_the_next_one_read(
+    broker: RunningBroker,
+) -> None:
+    good: list[str] = []
+    async with joined(broker, "n") as bus:
+        presence = Presence(bus, asyncio.get_running_loop().time)
+        presence.on_change(good.append)
+        bus.publish("hutong/v1/status/bad", b"\xff not json")
+        bus.publish(
+            "hutong/v1/status/good", b'{"state":"online","epoch":"e","uptime_ms":1,"ttl_s":30}'
+        )
+        await wait_until(lambda: "good" in good)
+        assert bus.counters.unreadable == 1
+
+
+async def test_the_reader_credential_reads_everything_and_writes_nothing(tmp_path: Path) -> None:
+    async with running("embedded", tmp_path) as broker, joined(broker, "n") as bus:
+        heard: list[bytes] = []
+        bus.subscribe("hutong/v1/org/channels/event/#", lambda _t, payload: heard.append(payload))
+        seen: list[str] = []
+        reader = broker.broker.reader  # type: ignore[attr-defined]
+        async with connect(reader, "reader", lambda t, _p: seen.append(t)) as link:
+            assert await link.subscribe("hutong/v1/#", 1)
+            await wait_until(lambda: "hutong/v1/status/n" in seen)
+            link.publish("hutong/v1/org/channels/event/d/c", b"forged")
+            await link.drain()
+            bus.publish("hutong/v1/org/channels/event/d/c", b"honest")
+            await wait_until(lambda: b"honest" in heard)
+        assert b"forged" not in heard
+
+
+async def test_a_broker_that_is_not_there_or_refuses_is_one_clear_sentence(
+    tmp_path: Path,
+) -> None:
+    nowhere = BrokerAddress(host="127.0.0.1", port=free_port())
+    with pytest.raises(BrokerAway, match=r"does not answer \(Connection refused\)"):
+        await check(nowhere)
+    async with running("embedded", tmp_path) as broker:
+        wrong = dataclasses.replace(broker.address, password="wrong")
+        with pytest.raises(BrokerRefused, match="refused our name or password"):
+            await check(wrong)
+
+
+@pytest.mark.parametrize("url", ["http://x", "mqtt://", "mqtt://h:port", "nonsense"])
+def test_broker_urls_that_cannot_be(url: str) -> None:
+    with pytest.raises(ValueError, match="HUTONG_MQTT_URL"):
+        parse_broker_url(url)
+
+
+def test_a_broker_url_hides_its_password() -> None:
+    address = parse_broker_url("mqtts://u%40x:s3cret@broker")
+    assert (address.username, address.password, address.port) == ("u@x", "s3cret", 8883)
+    assert "s3cret" not in repr(address)
