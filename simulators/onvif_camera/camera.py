@@ -1,0 +1,261 @@
+"""One simulated ONVIF camera at run time: its state, and how it answers a request."""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from simulators.onvif_camera import soap
+from simulators.onvif_camera.authentication import Guard
+from simulators.onvif_camera.events import EventKind, EventSource, Subscription
+from simulators.onvif_camera.http import (
+    NO_ANSWER,
+    HttpConnection,
+    HttpRequest,
+    HttpResponse,
+)
+from simulators.onvif_camera.profiles import find_profile
+from simulators.onvif_camera.ptz import PtzHead
+from simulators.onvif_camera.services import SERVICES, SUBSCRIPTION, SUBSCRIPTION_PATH
+from simulators.onvif_camera.spec import CameraSpec, Quirks
+from simulators.rtsp_camera import Profile, RtspCamera
+from simulators.rtsp_camera.listener import Listener
+
+_SNAPSHOT_PATH: Final = "/onvif/snapshot/"
+_NOT_AUTHORIZED: Final = soap.Fault("the sender is not authorized", "ter:NotAuthorized")
+
+
+class OnvifCamera:
+    """A camera of a fleet.
+
+    requests: HTTP requests received. actions: ONVIF calls by name, carried out or refused.
+    refused: calls with wrong credentials. snapshots: JPEGs handed out. ptz_heads: by source;
+    empty without PTZ.
+    """
+
+    def __init__(
+        self,
+        spec: CameraSpec,
+        rtsp: RtspCamera,
+        reader: soap.Reader,
+        announce: Callable[["OnvifCamera"], None],
+    ) -> None:
+        clock = asyncio.get_running_loop().time
+        self.spec = spec
+        self.name = spec.name
+        self.host = spec.host
+        self.rtsp = rtsp
+        self.powered = False
+        self.requests = 0
+        self.refused = 0
+        self.snapshots = 0
+        self.actions: Counter[str] = Counter()
+        self.events = EventSource(spec.sources, clock)
+        self.ptz_heads = (
+            {source: PtzHead(clock) for source in range(1, spec.sources + 1)} if spec.ptz else {}
+        )
+        self.listener = Listener(
+            spec.host, spec.onvif_port, lambda: HttpConnection(self.listener, self.handle)
+        )
+        self._quirks = spec.quirks
+        self._reader = reader
+        self._announce = announce
+        self._guard = Guard(spec.username, spec.password)
+        self._clock = clock
+
+    @property
+    def quirks(self) -> Quirks:
+        """May be replaced at any time."""
+        return self._quirks
+
+    @quirks.setter
+    def quirks(self, quirks: Quirks) -> None:
+        self._quirks = quirks
+        self.rtsp.quirks = quirks.of_rtsp()
+
+    @property
+    def onvif_port(self) -> int:
+        return self.listener.port
+
+    @property
+    def rtsp_port(self) -> int:
+        return self.rtsp.port
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{self.host}:{self.onvif_port}"
+
+    @property
+    def device_url(self) -> str:
+        return f"{self.base_url}/onvif/device_service"
+
+    @property
+    def now_s(self) -> float:
+        """The device's own clock, seconds since 1970."""
+        return time.time() + self._quirks.clock_offset_s
+
+    @property
+    def rtsp_clients(self) -> int:
+        """RTSP sessions that play now."""
+        return self.rtsp.clients
+
+    @property
+    def subscriptions(self) -> int:
+        """PullPoints that live now."""
+        return len(self.events.alive)
+
+    @property
+    def ptz(self) -> PtzHead | None:
+        """The head of the first source."""
+        return self.ptz_heads.get(1)
+
+    def rtsp_url(self, profile: Profile = "main", source: int = 1) -> str:
+        """A stream's address, without user and password."""
+        return self.rtsp.url(profile, source)
+
+    def left_s(self, subscription: Subscription) -> float:
+        """How long a subscription lives without a further sign of life."""
+        return subscription.ends_s - self._clock()
+
+    def notify(self, kind: EventKind | str, active: bool, source: int = 1) -> None:
+        """Let something happen: motion, tamper or signal_lost begins or ends.
+
+        Raises: KeyError for a source it does not have.
+        """
+        self.events.change(EventKind(kind), source, active, self.now_s)
+
+    async def power(self, on: bool) -> None:
+        """Switch on (Hello) or off (Bye; every connection drops and new ones are refused)."""
+        if on == self.powered:
+            return
+        self.powered = on
+        if on:
+            await self.listener.on()
+            await self.rtsp.power(True)
+        else:
+            self.listener.off()
+            self.events.clear()
+            await self.rtsp.power(False)
+        self._announce(self)
+
+    def handle(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
+        """Answer an HTTP request."""
+        self.requests += 1
+        if self._quirks.silent:
+            return NO_ANSWER
+        if self._quirks.garbage:
+            return HttpResponse(raw=os.urandom(128))
+        if self.spec.delay_ms:
+            return self._after_delay(request)
+        return self._handle(request)
+
+    async def _after_delay(self, request: HttpRequest) -> HttpResponse:
+        await asyncio.sleep(self.spec.delay_ms / 1000)
+        answer = self._handle(request)
+        return answer if isinstance(answer, HttpResponse) else await answer
+
+    def _handle(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
+        path = request.path
+        if path.startswith(_SNAPSHOT_PATH):
+            return self._snapshot(request, path.removeprefix(_SNAPSHOT_PATH))
+        if path not in SERVICES and not path.startswith(SUBSCRIPTION_PATH):
+            return HttpResponse(status=404)
+        if request.method != "POST":
+            return HttpResponse(status=405, headers=(("Allow", "POST"),))
+        try:
+            return self._call(request, self._reader.request(request.body))
+        except soap.Fault as error:
+            return _fault(error)
+
+    def _call(
+        self, http: HttpRequest, request: soap.Request
+    ) -> HttpResponse | Awaitable[HttpResponse]:
+        action = request.action
+        header = ""
+        if http.path.startswith(SUBSCRIPTION_PATH):
+            call = SUBSCRIPTION.get((action.namespace, action.name))
+            if call is None:
+                raise _unsupported(action)
+            if refusal := self._refusal(http, request):
+                return refusal
+            self.actions[action.name] += 1
+            subscription = self.events.find(http.path.removeprefix(SUBSCRIPTION_PATH))
+            if subscription is None:
+                raise soap.Fault("no such subscription", "wsrf-rw:ResourceUnknownFault")
+            header = _reply_header(request)
+            body = call(self, action, subscription)
+            return _answer(body, header) if isinstance(body, str) else _later(body, header)
+        namespace, actions = SERVICES[http.path]
+        known = actions.get(action.name) if action.namespace == namespace else None
+        if known is None or (namespace == soap.PTZ and not self.ptz_heads):
+            raise _unsupported(action)
+        if not known.anonymous and (refusal := self._refusal(http, request)):
+            return refusal
+        self.actions[action.name] += 1
+        return _answer(known.call(self, action), _reply_header(request))
+
+    def _refusal(self, http: HttpRequest, request: soap.Request) -> HttpResponse | None:
+        header = http.headers.get("authorization", "")
+        if header or request.token is None:
+            return self._digest_refusal(http, header)
+        accepted = self._guard.accepts_token(
+            request.token, now_s=self.now_s, window_s=self._quirks.created_window_s
+        )
+        if accepted:
+            return None
+        self.refused += 1
+        self.actions[request.action.name] += 1
+        return _fault(_NOT_AUTHORIZED)
+
+    def _digest_refusal(self, http: HttpRequest, header: str) -> HttpResponse | None:
+        now_s = time.monotonic()
+        if self._guard.accepts_digest(header, method=http.method, target=http.target, now_s=now_s):
+            return None
+        self.refused += bool(header)
+        challenge = self._guard.challenge(header, now_s=now_s)
+        return HttpResponse(status=401, headers=(("WWW-Authenticate", challenge),))
+
+    def _snapshot(self, request: HttpRequest, token: str) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponse(status=405, headers=(("Allow", "GET"),))
+        refusal = self._digest_refusal(request, request.headers.get("authorization", ""))
+        if refusal is not None:
+            return refusal
+        try:
+            profile = find_profile(self, token)
+        except soap.Fault:
+            return HttpResponse(status=404)
+        self.snapshots += 1
+        picture = self.rtsp.snapshot(profile.kind, profile.source)
+        return HttpResponse(body=picture, media_type="image/jpeg")
+
+
+def _unsupported(action: soap.Element) -> soap.Fault:
+    return soap.Fault(f"{action.name} is not supported", "ter:ActionNotSupported", sender=False)
+
+
+def _reply_header(request: soap.Request) -> str:
+    if not request.message_id:
+        return ""
+    action = request.action
+    port_type = "PullPointSubscription" if action.name == "PullMessages" else "EventPortType"
+    return soap.addressing_header(
+        f"{action.namespace}/{port_type}/{action.name}Response", request.message_id
+    )
+
+
+def _answer(body: str, header: str) -> HttpResponse:
+    return HttpResponse(body=soap.envelope(body, header))
+
+
+async def _later(body: Awaitable[str], header: str) -> HttpResponse:
+    try:
+        return _answer(await body, header)
+    except soap.Fault as error:
+        return _fault(error)
+
+
+def _fault(error: soap.Fault) -> HttpResponse:
+    return HttpResponse(status=400 if error.sender else 500, body=soap.fault(error))

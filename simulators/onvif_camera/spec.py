@@ -1,0 +1,99 @@
+"""What a simulated ONVIF camera is, and how it misbehaves."""
+
+import dataclasses
+import uuid
+from typing import Final
+
+from simulators.clips import H264Profile
+from simulators.rtsp_camera import RtspCameraSpec, RtspQuirks
+
+_DEVICES: Final = uuid.UUID("0f0c1b36-54a2-5f4e-9d0b-6a1e5c7de8b1")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Quirks:
+    """Named faults and peculiarities; the default is a polite camera.
+
+    garbage: every TCP port of the device answers junk. silent: every TCP port accepts and never
+    answers. Both still answer WS-Discovery. clock_offset_s: how far the device's clock is ahead;
+    the Created times it accepts follow its clock. created_window_s: how far Created may be off.
+    max_subscriptions: PullPoints at the same time; the next one is refused. rtsp: quirks of the
+    RTSP side alone.
+    """
+
+    garbage: bool = False
+    silent: bool = False
+    clock_offset_s: float = 0.0
+    created_window_s: float = 60.0
+    max_subscriptions: int = 10
+    rtsp: RtspQuirks = dataclasses.field(default_factory=RtspQuirks)
+
+    def of_rtsp(self) -> RtspQuirks:
+        """What the RTSP side does, the whole device's faults included."""
+        return dataclasses.replace(
+            self.rtsp,
+            garbage=self.garbage or self.rtsp.garbage,
+            silent=self.silent or self.rtsp.silent,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CameraSpec:
+    """One camera, or a recorder with several sources.
+
+    onvif_port, rtsp_port: 0 takes a free one. location: a street address, sent as a scope.
+    profile: of H.264. delay_ms: what the device takes to process an ONVIF request. main_size,
+    sub_size: width and height in pixels. variant: which look of picture; None lets the fleet
+    choose.
+    """
+
+    name: str
+    username: str
+    password: str
+    serial: str
+    manufacturer: str
+    model: str
+    firmware: str
+    host: str = "127.0.0.1"
+    onvif_port: int = 0
+    rtsp_port: int = 0
+    location: str = ""
+    ptz: bool = False
+    profile: H264Profile = "baseline"
+    sources: int = 1
+    quirks: Quirks = Quirks()
+    delay_ms: float = 0.0
+    main_size: tuple[int, int] = (640, 360)
+    sub_size: tuple[int, int] = (320, 180)
+    fps: int = 15
+    gop_s: float = 1.0
+    variant: int | None = None
+
+    @property
+    def endpoint_reference(self) -> str:
+        """The device's address in WS-Discovery, `urn:uuid:…`; follows from the serial."""
+        return f"urn:uuid:{uuid.uuid5(_DEVICES, self.serial)}"
+
+    @property
+    def mac_address(self) -> str:
+        """A locally administered address that follows from the serial."""
+        tail = uuid.uuid5(_DEVICES, self.serial).bytes[-5:]
+        return ":".join(f"{octet:02x}" for octet in (0x02, *tail))
+
+    def rtsp_spec(self) -> RtspCameraSpec:
+        return RtspCameraSpec(
+            name=self.name,
+            username=self.username,
+            password=self.password,
+            host=self.host,
+            port=self.rtsp_port,
+            path="" if not self.rtsp_port else self.serial,
+            profile=self.profile,
+            sources=self.sources,
+            main_size=self.main_size,
+            sub_size=self.sub_size,
+            fps=self.fps,
+            gop_s=self.gop_s,
+            variant=self.variant,
+            quirks=self.quirks.of_rtsp(),
+        )
