@@ -57,25 +57,25 @@ class Transmission:
     stream_id: int
     due_s: float
     sequence: int = 0
-    _superframes: dict[int, tuple[bytes, ...]] = dataclasses.field(default_factory=dict)
+    _encoded: dict[int, "_Encoded"] = dataclasses.field(default_factory=dict)
 
     def burst(self, repeater_id: int, color_code: int) -> bytes:
         """The datagram that is due, for one repeater."""
         if self.sequence == 0:
-            payload = dmr.encode_header(self._link_control(), color_code)
+            payload = self._for(color_code).header
             return self._datagram(repeater_id, Frame.DATA_SYNC, DataType.VOICE_HEADER, payload)
         place = (self.sequence - 1) % VOICE_FRAMES
         frame = Frame.VOICE if place else Frame.VOICE_SYNC
-        return self._datagram(repeater_id, frame, place, self._superframe(color_code)[place])
+        return self._datagram(repeater_id, frame, place, self._for(color_code).voice()[place])
 
     def terminator(self, repeater_id: int, color_code: int) -> bytes:
-        payload = dmr.encode_terminator(self._link_control(), color_code)
+        payload = self._for(color_code).terminator()
         return self._datagram(repeater_id, Frame.DATA_SYNC, DataType.TERMINATOR, payload)
 
-    def _superframe(self, color_code: int) -> tuple[bytes, ...]:
-        if color_code not in self._superframes:
-            self._superframes[color_code] = dmr.encode_superframe(self._link_control(), color_code)
-        return self._superframes[color_code]
+    def _for(self, color_code: int) -> "_Encoded":
+        if color_code not in self._encoded:
+            self._encoded[color_code] = _Encoded(self._link_control(), color_code)
+        return self._encoded[color_code]
 
     def _link_control(self) -> dmr.LinkControl:
         return dmr.LinkControl(destination_id=self.channel.talkgroup, source_id=self.source_id)
@@ -95,6 +95,28 @@ class Transmission:
                 payload=payload,
             )
         )
+
+
+class _Encoded:
+    """The bursts of a transmission in one colour code. Only the header is needed at once; what
+    comes later is encoded when it is due."""
+
+    def __init__(self, link_control: dmr.LinkControl, color_code: int) -> None:
+        self._link_control = link_control
+        self._color_code = color_code
+        self._voice: tuple[bytes, ...] = ()
+        self._terminator = b""
+        self.header = dmr.encode_header(link_control, color_code)
+
+    def voice(self) -> tuple[bytes, ...]:
+        if not self._voice:
+            self._voice = dmr.encode_superframe(self._link_control, self._color_code)
+        return self._voice
+
+    def terminator(self) -> bytes:
+        if not self._terminator:
+            self._terminator = dmr.encode_terminator(self._link_control, self._color_code)
+        return self._terminator
 
 
 class Echoes:

@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import cast
 
 from adapters.base import Emit
 from adapters.events import (
@@ -75,8 +76,8 @@ class Master(asyncio.DatagramProtocol):
     # --- asyncio.DatagramProtocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        # Not an isinstance: neither Python 3.11's transport nor uvloop's is of that class.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: Peer) -> None:
         try:

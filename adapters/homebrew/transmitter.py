@@ -138,7 +138,9 @@ class Transmitter:
     def _stop(self, transmission: Transmission, now_s: float, besides: int | None = None) -> None:
         """Send the terminator, except to the repeater `besides`, which does not listen now."""
         del self._transmissions[transmission.name]
-        self._timers.pop(transmission.name).cancel()
+        timer = self._timers.pop(transmission.name, None)
+        if timer is not None:
+            timer.cancel()
         self._echoes.ended(transmission, now_s)
         for repeater in self._roster.signed_in:
             if repeater.repeater_id != besides:

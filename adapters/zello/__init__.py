@@ -1,0 +1,1 @@
+"""Zello: a client of the Zello Channel API over a WebSocket."""
