@@ -4,6 +4,7 @@
 """
 
 from adapters.media.rtsp import RtspLimits
+from adapters.media.slots import ThreadSlots
 from adapters.media.stream import MediaStream, open_stream
 
-__all__ = ["MediaStream", "RtspLimits", "open_stream"]
+__all__ = ["MediaStream", "RtspLimits", "ThreadSlots", "open_stream"]

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import av
@@ -13,7 +13,6 @@ from adapters.base import AccessUnit, MediaItem, TrackFormat
 from adapters.errors import (
     AdapterError,
     AuthenticationFailed,
-    Busy,
     NotSupported,
     ProtocolViolation,
     TimedOut,
@@ -27,25 +26,8 @@ from adapters.media.h265 import H265
 from adapters.media.jpeg import jpeg_size
 from adapters.media.nal import NalCodec, NalKind, split_annex_b
 from adapters.media.rtsp import RtspLimits
+from adapters.media.slots import ThreadSlots
 from adapters.media.track import UnitGate
-
-
-class ThreadSlots:
-    """How many PyAV threads may run at once; shared by all who open streams."""
-
-    def __init__(self, limit: int = 32) -> None:
-        self._free = limit
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """Raises: Busy when none is free."""
-        if self._free <= 0:
-            raise Busy("too many streams need the PyAV reader at once")
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1
 
 
 class PyavStream:

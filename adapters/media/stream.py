@@ -2,15 +2,13 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from adapters.base import MediaItem, MediaSource, PacketSource
 from adapters.errors import NotSupported
 from adapters.media.native import open_native
 from adapters.media.rtsp import RtspLimits
-
-if TYPE_CHECKING:
-    from adapters.media.pyav import ThreadSlots
+from adapters.media.slots import ThreadSlots
 
 
 class MediaStream(Protocol):
@@ -38,7 +36,7 @@ async def open_stream(
     source: MediaSource,
     *,
     limits: RtspLimits | None = None,
-    slots: "ThreadSlots | None" = None,
+    slots: ThreadSlots | None = None,
 ) -> AsyncIterator[MediaStream]:
     """Play a source, whoever can read it.
 
@@ -60,7 +58,7 @@ async def open_stream(
 
 
 def _through_pyav(
-    source: MediaSource, limits: RtspLimits | None, slots: "ThreadSlots | None"
+    source: MediaSource, limits: RtspLimits | None, slots: ThreadSlots | None
 ) -> contextlib.AbstractAsyncContextManager[MediaStream]:
     # Imported here: FFmpeg's libraries take memory that most processes never need.
     from adapters.media.pyav import open_pyav

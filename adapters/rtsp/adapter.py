@@ -1,0 +1,117 @@
+"""The kind ``rtsp``: one camera, one source, one or two streams."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from adapters.base import Adapter, Capability, Emit, MediaSource, TrackFormat
+from adapters.errors import InvalidSettings, NotSupported, ProtocolViolation, TimedOut
+from adapters.events import Identity, Inventory, Online, Profile, RtspSource, Source
+from adapters.media.nal import VideoFormat
+from adapters.media.native import video_of
+from adapters.media.rtsp import RtspLimits, open_session
+from adapters.media.sdp import SessionDescription
+from adapters.media.stream import open_stream
+from adapters.rtsp.settings import RtspSettings
+from adapters.rtsp.wire import codec_name, described_format
+
+ADDRESS = "1"
+# A DESCRIBE proves that the path and the password still work, an OPTIONS only that it lives.
+DESCRIBE_EVERY = 4
+
+
+class RtspAdapter(Adapter):
+    """A camera that only speaks RTSP. Its one source has the address ``1``."""
+
+    capabilities = frozenset({Capability.PROBE, Capability.MEDIA})
+    serves: ClassVar[str] = "video"
+    Settings = RtspSettings
+
+    def __init__(
+        self,
+        settings: RtspSettings,
+        channels: Sequence[str] = (),
+        *,
+        limits: RtspLimits | None = None,
+    ) -> None:
+        super().__init__(settings, channels)
+        self.settings: RtspSettings = settings
+        self._limits = limits or RtspLimits()
+
+    async def run(self, emit: Emit) -> None:
+        """Check the camera again and again. Raises: AdapterError when it is away."""
+        checks = 0
+        while True:
+            await self._check(thoroughly=checks % DESCRIBE_EVERY == 0)
+            if checks == 0:
+                emit(Online(at=datetime.now(UTC), identity=Identity()))
+            checks += 1
+            await asyncio.sleep(self.settings.check_interval_s)
+
+    async def probe(self) -> Inventory:
+        """Ask for the session description; sizes that it leaves out are read from the stream."""
+        source = self.settings.source("main")
+        async with open_session(source, self._limits) as session:
+            await session.options()
+            description = await session.describe()
+        profiles = [await self._profile("main", source, description)]
+        if self.settings.sub_endpoint:
+            source = self.settings.source("sub")
+            async with open_session(source, self._limits) as session:
+                profiles.append(await self._profile("sub", source, await session.describe()))
+        name = description.name if description.name not in ("", "-") else "RTSP"
+        only = Source(address=ADDRESS, name=name, channel_number=1, profiles=tuple(profiles))
+        return Inventory(identity=Identity(), sources=(only,))
+
+    async def open_media(self, address: str, profile: str) -> MediaSource:
+        """Raises: InvalidSettings for another address than ``1`` or an unknown profile."""
+        if address != ADDRESS:
+            raise InvalidSettings(f"there is only the source {ADDRESS!r}", address=address)
+        if profile not in ("main", "sub"):
+            raise InvalidSettings(f"there is no profile {profile!r}", address=address)
+        return self.settings.source(profile)
+
+    async def _check(self, *, thoroughly: bool) -> None:
+        async with open_session(self.settings.source("main"), self._limits) as session:
+            if thoroughly:
+                await session.describe()
+            else:
+                await session.options()
+
+    async def _profile(
+        self, name: str, source: RtspSource, description: SessionDescription
+    ) -> Profile:
+        try:
+            media, codec = video_of(description)
+        except NotSupported:
+            known, codec_text, fps = None, codec_name(description), 0.0
+        else:
+            known, codec_text, fps = described_format(media, codec), codec.name, media.fps
+        size = (known.width, known.height) if known else await self._size_in_band(source)
+        return Profile(
+            name=name,
+            token=name,
+            codec=codec_text,
+            width=size[0],
+            height=size[1],
+            fps=round(fps or _fps(known), 3),
+        )
+
+    async def _size_in_band(self, source: RtspSource) -> tuple[int, int]:
+        """The size from the first keyframe; (0, 0) when none comes in time."""
+        try:
+            async with (
+                asyncio.timeout(self._limits.request_s),
+                open_stream(source, limits=self._limits) as stream,
+            ):
+                async for item in stream:
+                    if isinstance(item, TrackFormat) and item.kind == "video":
+                        return item.width, item.height
+        except (TimeoutError, TimedOut, ProtocolViolation, NotSupported):
+            pass
+        return 0, 0
+
+
+def _fps(known: VideoFormat | None) -> float:
+    return known.fps if known else 0.0

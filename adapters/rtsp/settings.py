@@ -1,0 +1,88 @@
+"""What a plain RTSP camera is configured with."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from adapters.errors import InvalidSettings
+from adapters.events import RtspSource, Secret
+from adapters.media.address import parse_address
+
+
+def _plain(value: Any) -> Any:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+class RtspSettings(BaseModel):
+    """endpoint: the main stream; sub_endpoint: a smaller one of the same picture, if there is one.
+
+    A name and password within an address are moved into `username` and `password`, so that no
+    address that is stored or shown carries them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    endpoint: str = Field(
+        title="Address", description="rtsp://host:port/path, or host:port/path", max_length=2048
+    )
+    username: str = Field("", title="User name", max_length=256)
+    password: Annotated[SecretStr, BeforeValidator(_plain)] = Field(
+        SecretStr(""), title="Password", max_length=256
+    )
+    sub_endpoint: str = Field(
+        "", title="Address of the sub stream", description="Empty if there is none", max_length=2048
+    )
+    transport: Literal["tcp", "udp"] = Field(
+        "tcp", title="Transport", description="tcp where the camera can; udp goes through PyAV"
+    )
+    check_interval_s: float = Field(
+        15.0, title="Check interval", description="Seconds between two checks", ge=0.05, le=3600
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _move_credentials(cls, values: object) -> object:
+        if not isinstance(values, dict) or not isinstance(values.get("endpoint"), str):
+            return values
+        try:
+            address = parse_address(values["endpoint"])
+        except InvalidSettings as error:
+            raise ValueError(error.message) from None
+        moved = {**values, "endpoint": address.url}
+        if address.username and not values.get("username"):
+            moved |= {"username": address.username, "password": address.password}
+        return moved
+
+    @field_validator("sub_endpoint")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        if not value:
+            return value
+        try:
+            return parse_address(value).url
+        except InvalidSettings as error:
+            raise ValueError(error.message) from None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.password.get_secret_value() and not self.username:
+            raise ValueError("a password needs a user name")
+        return self
+
+    def source(self, profile: str) -> RtspSource:
+        """Where a profile can be had; ``sub`` gives main where there is no sub stream."""
+        url = self.sub_endpoint if profile == "sub" and self.sub_endpoint else self.endpoint
+        return RtspSource(
+            url=url,
+            username=self.username,
+            password=Secret(self.password.get_secret_value()),
+            transport=self.transport,
+        )

@@ -1,0 +1,120 @@
+"""The streams themselves. The ticket in the address is the only credential they need."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+
+from fastapi import APIRouter, HTTPException, WebSocket, WebSocketDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from adapters.errors import AdapterError
+from gateway.live import LiveRefused, LiveService, LiveSession, ViewClosed
+from gateway.live.mjpeg import CONTENT_TYPE, mjpeg_parts
+from gateway.vision import PicturePool
+
+# What a viewer that does not read may take to hear that its view is over.
+FAREWELL_S = 1.0
+
+
+def live_router(service: LiveService, pool: PicturePool) -> APIRouter:
+    """Routes under ``/live``; the app mounts them below its prefix."""
+    router = APIRouter(prefix="/live", tags=["live"])
+
+    @router.websocket("/{ticket}/frames")
+    async def frames(websocket: WebSocket, ticket: str) -> None:
+        await _view(websocket, service, ticket, "frames")
+
+    @router.websocket("/{ticket}/fmp4")
+    async def fmp4(websocket: WebSocket, ticket: str) -> None:
+        await _view(websocket, service, ticket, "fmp4")
+
+    @router.get("/{ticket}/mjpeg", response_class=MjpegResponse)
+    async def mjpeg(ticket: str) -> MjpegResponse:
+        try:
+            session = await service.redeem(ticket, "mjpeg")
+        except LiveRefused as refused:
+            raise HTTPException(refused.status, refused.reason) from None
+        return MjpegResponse(session, pool)
+
+    return router
+
+
+class MjpegResponse(Response):
+    """One view as multipart/x-mixed-replace. Unlike a StreamingResponse it leaves the view as soon
+    as the viewer has gone, whatever it was waiting for."""
+
+    media_type = CONTENT_TYPE
+
+    def __init__(self, session: LiveSession, pool: PicturePool) -> None:
+        super().__init__(headers={"Cache-Control": "no-store"})
+        del self.headers["content-length"]
+        self._session = session
+        self._pool = pool
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        async with self._session:
+            await _carry(self._send(send), _until_gone(receive), self._session)
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(FAREWELL_S):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send(self, send: Send) -> None:
+        with contextlib.suppress(ViewClosed, AdapterError):
+            async for part in mjpeg_parts(self._session, self._pool):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+async def _view(websocket: WebSocket, service: LiveService, token: str, transport: str) -> None:
+    # Accepted first: a browser shows no close code of a handshake that was refused.
+    await websocket.accept()
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        try:
+            session = await service.redeem(token, transport)
+        except LiveRefused as refused:
+            await websocket.close(refused.code, refused.reason)
+            return
+        async with session:
+            over = await _carry(_send(websocket, session), _until_gone(websocket.receive), session)
+        if over is not None:
+            async with asyncio.timeout(FAREWELL_S):
+                await websocket.close(over.code, _short(over.reason))
+
+
+async def _carry(
+    send: Coroutine[None, None, None], until_gone: Coroutine[None, None, None], session: LiveSession
+) -> ViewClosed | None:
+    """Send until the view is over; None when the viewer went first."""
+    sending = asyncio.create_task(send, name="live-send")
+    gone = asyncio.create_task(until_gone, name="live-gone")
+    closed = asyncio.create_task(session.closed.wait(), name="live-closed")
+    tasks = {sending, gone, closed}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if closed.done() and not gone.done():
+            await asyncio.wait({sending, gone}, timeout=FAREWELL_S)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return session.viewer.over
+
+
+async def _send(websocket: WebSocket, session: LiveSession) -> None:
+    with contextlib.suppress(ViewClosed):
+        while True:
+            for message in await session.take():
+                kind = "bytes" if isinstance(message, bytes) else "text"
+                await websocket.send({"type": "websocket.send", kind: message})
+
+
+async def _until_gone(receive: Receive) -> None:
+    while not (await receive())["type"].endswith(".disconnect"):
+        pass  # Viewers have nothing to say.
+
+
+def _short(reason: str) -> str:
+    """A close reason holds at most 123 bytes."""
+    return reason.encode()[:120].decode(errors="ignore")

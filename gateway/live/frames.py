@@ -1,0 +1,130 @@
+"""What a stream consists of on its way to viewers, and how each transport writes it.
+
+Every entry writes itself once for each transport; all viewers get the same bytes.
+"""
+
+import base64
+import dataclasses
+import functools
+import json
+import struct
+
+from adapters.base import AccessUnit, TrackFormat
+from adapters.errors import AdapterError
+from adapters.media import fmp4
+
+FLAG_KEYFRAME, FLAG_DISCONTINUITY = 1, 2
+VIDEO, AUDIO = 0, 1
+_HEAD = struct.Struct(">BBQ")
+
+Message = str | bytes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LiveState:
+    """state: ``live``, ``reconnecting``, ``ended``. reason: one clause, empty when live."""
+
+    state: str
+    reason: str = ""
+
+    @functools.cached_property
+    def text(self) -> str:
+        return json.dumps({"type": "state", "state": self.state, "reason": self.reason})
+
+    def frames(self) -> list[Message]:
+        return [self.text]
+
+    def fmp4(self) -> list[Message]:
+        return [self.text]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LiveFormat:
+    """A track's format from here on."""
+
+    track: TrackFormat
+
+    @functools.cached_property
+    def text(self) -> str:
+        track = self.track
+        fields: dict[str, object] = {"type": track.kind, "codec": track.codec}
+        if track.kind == "audio":
+            fields |= {"sample_rate_hz": track.sample_rate_hz, "channels": track.channels}
+        else:
+            fields |= {"width": track.width, "height": track.height}
+        fields["description"] = base64.b64encode(track.description).decode()
+        return json.dumps(fields)
+
+    @functools.cached_property
+    def init(self) -> list[Message]:
+        if self.track.kind != "video":
+            return []
+        try:
+            segment = fmp4.init_segment(self.track)
+        except AdapterError as error:
+            return [LiveState(state="ended", reason=error.message).text]
+        return [json.dumps({"mime": fmp4.mime_type(self.track)}), segment]
+
+    def frames(self) -> list[Message]:
+        return [self.text]
+
+    def fmp4(self) -> list[Message]:
+        return self.init
+
+
+class LiveUnit:
+    """An access unit on the relay's own time line.
+
+    video: whether it is of the video track. sequence, placement: of its fMP4 fragment, where
+    it has one.
+    """
+
+    __slots__ = ("_fmp4", "_frames", "_resumed", "placement", "sequence", "unit", "video")
+
+    def __init__(
+        self, unit: AccessUnit, *, video: bool, sequence: int, placement: fmp4.Placement | None
+    ) -> None:
+        self.unit = unit
+        self.video = video
+        self.sequence = sequence
+        self.placement = placement
+        self._frames: list[Message] | None = None
+        self._fmp4: list[Message] | None = None
+        self._resumed: LiveUnit | None = None
+
+    @property
+    def opens_group(self) -> bool:
+        return self.video and self.unit.keyframe
+
+    def frames(self) -> list[Message]:
+        if self._frames is None:
+            self._frames = [frame_message(self.unit, VIDEO if self.video else AUDIO)]
+        return self._frames
+
+    def fmp4(self) -> list[Message]:
+        if self._fmp4 is None:
+            self._fmp4 = []
+            if self.placement is not None:
+                self._fmp4.append(fmp4.fragment(self.sequence, self.placement, self.unit))
+        return self._fmp4
+
+    def resumed(self) -> "LiveUnit":
+        """The same unit for viewers that missed what was before it."""
+        if self.unit.discontinuity:
+            return self
+        if self._resumed is None:
+            unit = dataclasses.replace(self.unit, discontinuity=True)
+            self._resumed = LiveUnit(
+                unit, video=self.video, sequence=self.sequence, placement=self.placement
+            )
+            self._resumed._fmp4 = self.fmp4()
+        return self._resumed
+
+
+Entry = LiveState | LiveFormat | LiveUnit
+
+
+def frame_message(unit: AccessUnit, track: int) -> bytes:
+    """The binary message of the frames WebSocket: 10 bytes of head, then the unit."""
+    flags = FLAG_KEYFRAME * unit.keyframe | FLAG_DISCONTINUITY * unit.discontinuity
+    return _HEAD.pack(flags, track, unit.pts_us) + unit.data

@@ -1,0 +1,217 @@
+"""One upstream of a point and profile, handed to any number of viewers."""
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from adapters.base import AccessUnit, MediaItem, MediaSource, TrackFormat
+from adapters.errors import AdapterError, Unreachable
+from adapters.media import ThreadSlots, fmp4, open_stream
+from gateway.live.counters import LiveCounters
+from gateway.live.errors import LiveRefused
+from gateway.live.frames import Entry, LiveFormat, LiveState, LiveUnit
+from gateway.live.settings import LiveSettings
+from gateway.live.viewer import Viewer
+
+CLOSE_NORMAL = 1000
+_RESUME_GAP_US = 40_000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Time and chance, injected. clock: monotonic seconds. chance: 0 up to 1."""
+
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    chance: Callable[[], float]
+
+
+class GroupCache:
+    """The group of pictures that is being sent, so that who joins sees a picture at once.
+
+    A group larger than the limits is not kept; who joins then waits for the next keyframe.
+    """
+
+    def __init__(self, max_units: int, max_bytes: int) -> None:
+        self._max_units = max_units
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self.units: list[LiveUnit] = []
+
+    def add(self, unit: LiveUnit) -> None:
+        if unit.opens_group:
+            self.units, self._bytes = [], 0
+        elif not self.units:
+            return
+        self._bytes += len(unit.unit.data)
+        if len(self.units) >= self._max_units or self._bytes > self._max_bytes:
+            self.clear()
+        else:
+            self.units.append(unit)
+
+    def clear(self) -> None:
+        self.units, self._bytes = [], 0
+
+
+class Relay:
+    """Runs the upstream until cancelled; `run` returns when it cannot go on.
+
+    reader: who reads the upstream, ``native``, ``pyav`` or ``adapter``; empty before it plays.
+    """
+
+    def __init__(
+        self,
+        open_source: Callable[[], Awaitable[MediaSource]],
+        *,
+        settings: LiveSettings,
+        timing: Timing,
+        counters: LiveCounters,
+        slots: ThreadSlots,
+        name: str = "",
+    ) -> None:
+        self._open_source = open_source
+        self._settings = settings
+        self._timing = timing
+        self._counters = counters
+        self._slots = slots
+        self._name = name
+        self._formats: dict[int, LiveFormat] = {}
+        self._cache = GroupCache(settings.max_group_units, settings.max_group_bytes)
+        self._state: LiveState | None = None
+        self._ended: tuple[int, str] | None = None
+        self._timeline = fmp4.DecodeTimeline()
+        self._sequence = 0
+        self._shift_us: int | None = 0
+        self._last_pts_us = -_RESUME_GAP_US
+        self._attempt = 0
+        self.viewers: set[Viewer] = set()
+        self.reader = ""
+
+    # --- viewers ------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        return self._ended is not None
+
+    def join(self, viewer: Viewer) -> None:
+        if self._ended is not None:
+            viewer.close(*self._ended)
+            return
+        self.viewers.add(viewer)
+        entries: list[Entry] = [*self._formats.values()]
+        if self._state is not None:
+            entries.append(self._state)
+        viewer.begin([*entries, *self._cache.units])
+
+    def leave(self, viewer: Viewer) -> None:
+        self.viewers.discard(viewer)
+        self._counters.viewer_skips += viewer.skips
+        self._counters.viewer_dropped += viewer.dropped
+
+    def keyframe(self) -> tuple[TrackFormat, AccessUnit] | None:
+        """The keyframe that the current group begins with, and its format."""
+        for unit in self._cache.units[:1]:
+            return self._formats[unit.unit.track].track, unit.unit
+        return None
+
+    # --- upstream -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        try:
+            while True:
+                error = await self._play()
+                self._interrupt(error)
+                if not error.retryable:
+                    self._end(CLOSE_NORMAL, error.message)
+                    return
+                await self._timing.sleep(self._retry_delay_s())
+        except LiveRefused as refused:
+            self._end(refused.code, refused.reason)
+        except Exception as error:
+            log.exception("live.relay_failed", stream=self._name, error=type(error).__name__)
+            self._end(1011, "the relay failed")
+
+    async def _play(self) -> AdapterError:
+        """Play until it breaks; gives what broke it."""
+        self._counters.upstreams_opened += 1
+        try:
+            source = await self._open_source()
+            async with open_stream(source, slots=self._slots) as stream:
+                self.reader = stream.reader
+                async for item in stream:
+                    self._publish(item)
+        except AdapterError as error:
+            return error
+        return Unreachable("the stream ended")
+
+    def _retry_delay_s(self) -> float:
+        longest_s = self._settings.first_retry_s * 2.0 ** min(self._attempt, 16)
+        self._attempt += 1
+        return min(longest_s, self._settings.max_retry_s) * (0.5 + self._timing.chance() / 2)
+
+    def _publish(self, item: MediaItem) -> None:
+        if isinstance(item, TrackFormat):
+            self._set_format(item)
+            return
+        track = self._formats.get(item.track)
+        if track is None:
+            return
+        if self._shift_us is None:
+            self._shift_us = self._last_pts_us + _RESUME_GAP_US - item.pts_us
+            item = dataclasses.replace(item, discontinuity=True)
+        if self._shift_us:
+            item = dataclasses.replace(item, pts_us=max(0, item.pts_us + self._shift_us))
+        self._last_pts_us = max(self._last_pts_us, item.pts_us)
+        self._hand_out(self._unit(item, video=track.track.kind == "video"))
+
+    def _unit(self, item: AccessUnit, *, video: bool) -> LiveUnit:
+        placement = None
+        if video:
+            self._sequence += 1
+            placement = self._timeline.place(item.pts_us, item.keyframe)
+        return LiveUnit(item, video=video, sequence=self._sequence, placement=placement)
+
+    def _hand_out(self, unit: LiveUnit) -> None:
+        self._counters.units += 1
+        self._cache.add(unit)
+        for viewer in self.viewers:
+            viewer.offer(unit)
+        if unit.opens_group and (self._state is None or self._state.state != "live"):
+            if self._state is not None:
+                log.info("live.upstream_returned", stream=self._name, reader=self.reader)
+            self._attempt = 0
+            self._announce(LiveState(state="live"))
+
+    def _set_format(self, track: TrackFormat) -> None:
+        known = self._formats.get(track.track)
+        if known is not None and known.track == track:
+            return
+        self._formats[track.track] = LiveFormat(track=track)
+        # What is cached was coded in the old format.
+        self._cache.clear()
+        for viewer in self.viewers:
+            viewer.offer(self._formats[track.track])
+
+    def _announce(self, state: LiveState) -> None:
+        if state != self._state:
+            self._state = state
+            for viewer in self.viewers:
+                viewer.offer(state)
+
+    def _interrupt(self, error: AdapterError) -> None:
+        self._counters.upstream_losses += 1
+        if self._state is None or self._state.state == "live":
+            log.warning("live.upstream_lost", stream=self._name, error=str(error))
+        self._cache.clear()
+        self._shift_us = None if self._sequence else 0
+        for viewer in self.viewers:
+            viewer.interrupt()
+        self._announce(LiveState(state="reconnecting", reason=error.message))
+
+    def _end(self, code: int, reason: str) -> None:
+        self._ended = code, reason
+        for viewer in self.viewers:
+            viewer.close(code, reason)

@@ -1,0 +1,111 @@
+"""One viewer of a relay: a bounded queue that skips to the next keyframe when it overflows."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from gateway.live.frames import Entry, LiveFormat, LiveState, LiveUnit
+
+
+class ViewClosed(Exception):
+    """The view is over. code: WebSocket close code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Viewer:
+    """What the relay hands to one viewer. limit: access units that may wait.
+
+    skips: how often it was too slow; dropped: the units that this cost it.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._room = limit
+        self._entries: deque[Entry] = deque()
+        self._awaiting_key = True
+        self._fell_behind = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._closed: ViewClosed | None = None
+        self.closed = asyncio.Event()
+        self.skips = 0
+        self.dropped = 0
+
+    def begin(self, entries: Iterable[Entry]) -> None:
+        """What is known and cached when it joins; the queue has room for it beyond its limit."""
+        self._entries.extend(entries)
+        units = [entry for entry in self._entries if isinstance(entry, LiveUnit)]
+        self._room = self._limit + len(self._entries)
+        self._awaiting_key = not units
+        self._wake()
+
+    def offer(self, entry: Entry) -> None:
+        if self._closed is not None:
+            return
+        if len(self._entries) >= self._room:
+            self._fall_behind()
+        if isinstance(entry, LiveUnit) and self._awaiting_key:
+            if not entry.opens_group:
+                self.dropped += self._fell_behind
+                return
+            if self._fell_behind:
+                entry = entry.resumed()
+            self._awaiting_key = self._fell_behind = False
+        self._entries.append(entry)
+        self._wake()
+
+    @property
+    def over(self) -> ViewClosed | None:
+        """How the view ended; None while it runs."""
+        return self._closed
+
+    def interrupt(self) -> None:
+        """The upstream broke: nothing is shown before its next keyframe."""
+        self._awaiting_key = True
+
+    def close(self, code: int, reason: str, *, at_once: bool = False) -> None:
+        """End the view after what waits, or at once with only the last state shown."""
+        if self._closed is not None:
+            return
+        if at_once:
+            self._entries.clear()
+        self._entries.append(LiveState(state="ended", reason=reason))
+        self._closed = ViewClosed(code, reason)
+        self.closed.set()
+        self._wake()
+
+    async def take(self) -> list[Entry]:
+        """All that waits, at least one entry. Raises: ViewClosed when it is over."""
+        while not self._entries:
+            if self._closed is not None:
+                raise self._closed
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        entries = list(self._entries)
+        self._entries.clear()
+        self._room = self._limit
+        return entries
+
+    def _fall_behind(self) -> None:
+        formats: dict[int, Entry] = {}
+        states: list[Entry] = []
+        for entry in self._entries:
+            if isinstance(entry, LiveFormat):
+                formats[entry.track.track] = entry
+            elif isinstance(entry, LiveState):
+                states = [entry]
+            else:
+                self.dropped += 1
+        self._entries = deque([*formats.values(), *states])
+        self.skips += not self._fell_behind
+        self._awaiting_key = self._fell_behind = True
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
