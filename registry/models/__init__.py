@@ -1,0 +1,32 @@
+"""The tables of the registry, a file per aggregate."""
+
+from registry.models.base import Base
+from registry.models.changes import CHANGES
+from registry.models.devices import DEVICES
+from registry.models.jobs import JOBS
+from registry.models.organizations import ORGANIZATIONS
+from registry.models.patches import PATCH_MEMBERS, PATCHES
+from registry.models.points import POINTS
+from registry.models.systems import CHANNELS, SYSTEMS
+from registry.models.units import UNIT_ADDRESSES, UNITS
+from registry.models.users import ROLES, SESSIONS, USERS
+
+METADATA = Base.metadata
+
+__all__ = [
+    "CHANGES",
+    "CHANNELS",
+    "DEVICES",
+    "JOBS",
+    "METADATA",
+    "ORGANIZATIONS",
+    "PATCHES",
+    "PATCH_MEMBERS",
+    "POINTS",
+    "ROLES",
+    "SESSIONS",
+    "SYSTEMS",
+    "UNITS",
+    "UNIT_ADDRESSES",
+    "USERS",
+]

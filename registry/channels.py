@@ -1,0 +1,273 @@
+"""Channels of radio and PTT systems: queries and edits."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from registry import organizations, rows
+from registry.errors import Conflict, Invalid, NotFound, Reason
+from registry.models import CHANNELS, ORGANIZATIONS, PATCH_MEMBERS, PATCHES, SYSTEMS
+from registry.organizations import OrganizationRef
+from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
+from registry.partition import (
+    ADMINISTER,
+    INTEGRATE,
+    SEE_CHANNELS,
+    Principal,
+    common_path,
+    owned_within,
+    require,
+    visible,
+)
+from registry.search import matching
+
+_C = CHANNELS.c
+_O = ORGANIZATIONS.c
+KINDS = ("trunk", "ptt")
+_EDITABLE = frozenset({"name", "organization", "priority", "gateway_unit_id", "hold_s", "echo_s"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """address: the system's own word for it. kind: ``trunk`` or ``ptt``. priority: 0..255, of its
+    talk. gateway_unit_id: who we are when we key it. hold_s, echo_s: None for the adapter's."""
+
+    id: str
+    version: int
+    system_id: str
+    system_name: str
+    address: str
+    name: str
+    organization: OrganizationRef
+    kind: str
+    priority: int
+    gateway_unit_id: str
+    hold_s: float | None
+    echo_s: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NewChannel:
+    """system: id. organization: id or path, None for the system's."""
+
+    system: str
+    address: str
+    name: str
+    kind: str
+    organization: str | None = None
+    priority: int = 0
+    gateway_unit_id: str = ""
+    hold_s: float | None = None
+    echo_s: float | None = None
+
+
+_COLUMNS: Select[Any] = (
+    select(
+        _C.id,
+        _C.version,
+        _C.system_id,
+        SYSTEMS.c.name.label("system_name"),
+        _C.address,
+        _C.name,
+        _C.organization_id,
+        _O.path.label("organization_path"),
+        _O.name.label("organization_name"),
+        _C.kind,
+        _C.priority,
+        _C.gateway_unit_id,
+        _C.hold_s,
+        _C.echo_s,
+    )
+    .join_from(CHANNELS, ORGANIZATIONS, _C.organization_id == _O.id)
+    .join(SYSTEMS, _C.system_id == SYSTEMS.c.id)
+)
+
+
+def _read(row: AnyRow) -> Channel:
+    return Channel(
+        id=row.id,
+        version=row.version,
+        system_id=row.system_id,
+        system_name=row.system_name,
+        address=row.address,
+        name=row.name,
+        organization=OrganizationRef(
+            id=row.organization_id, path=row.organization_path, name=row.organization_name
+        ),
+        kind=row.kind,
+        priority=row.priority,
+        gateway_unit_id=row.gateway_unit_id,
+        hold_s=row.hold_s,
+        echo_s=row.echo_s,
+    )
+
+
+def _read_all(found: Sequence[AnyRow]) -> tuple[Channel, ...]:
+    return tuple(_read(row) for row in found)
+
+
+def get(connection: Connection, principal: Principal, channel_id: str) -> Channel:
+    """Raises: NotFound where there is none, or none that the principal sees."""
+    row = connection.execute(
+        _COLUMNS.where(
+            _C.id == rows.known_id("channel", channel_id),
+            visible(_C.organization_id, principal, SEE_CHANNELS),
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("channel", channel_id)
+    return _read(row)
+
+
+def page(
+    connection: Connection,
+    principal: Principal,
+    *,
+    organization: str | None = None,
+    system: str | None = None,
+    kind: str | None = None,
+    q: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[Channel]:
+    """The channels that the principal sees, in the order they were made. organization: id or
+    path; those below it are included. system: id. Raises: NotFound, Invalid."""
+    conditions = [visible(_C.organization_id, principal, SEE_CHANNELS)]
+    if organization is not None:
+        below = organizations.get(connection, principal, organization, SEE_CHANNELS)
+        conditions.append(owned_within(_C.organization_id, below.path))
+    if system is not None:
+        conditions.append(_C.system_id == rows.known_id("system", system))
+    if kind is not None:
+        if kind not in KINDS:
+            raise Invalid.at("kind", "must be trunk or ptt")
+        conditions.append(_C.kind == kind)
+    if q is not None:
+        conditions.append(matching(q, (_C.name, _C.address)))
+    return read_page(
+        connection, CHANNELS, _COLUMNS, conditions, _read_all, limit=limit, cursor=cursor
+    )
+
+
+def every(connection: Connection, system_id: str | None = None) -> tuple[Channel, ...]:
+    """Every channel, or every one of a system: for agents and bridge, not for people."""
+    wanted = _COLUMNS.order_by(_C.id)
+    if system_id is not None:
+        wanted = wanted.where(_C.system_id == system_id)
+    return _read_all(connection.execute(wanted).all())
+
+
+def create(connection: Connection, principal: Principal, new: NewChannel) -> Channel:
+    """Add a channel. Needs `integrator` or `admin` at its organisation, and to see its system.
+
+    Raises: Invalid; NotFound for a system or organisation that is not seen; Forbidden; Conflict.
+    """
+    system = connection.execute(
+        select(SYSTEMS.c.id, SYSTEMS.c.organization_id).where(
+            SYSTEMS.c.id == rows.known_id("system", new.system),
+            visible(SYSTEMS.c.organization_id, principal, SEE_CHANNELS),
+        )
+    ).one_or_none()
+    if system is None:
+        raise NotFound("system", new.system)
+    owner = organizations.get(connection, principal, new.organization or system.organization_id)
+    require(principal, INTEGRATE, owner.path)
+    values: dict[str, Any] = {
+        "address": new.address.strip(),
+        "name": new.name.strip() or new.address.strip(),
+        "kind": new.kind,
+        "priority": new.priority,
+        "gateway_unit_id": new.gateway_unit_id,
+        "hold_s": new.hold_s,
+        "echo_s": new.echo_s,
+    }
+    _check(values)
+    holder = connection.scalar(
+        select(_C.id).where(_C.system_id == system.id, _C.address == values["address"])
+    )
+    if holder is not None:
+        seen = visible(_C.organization_id, principal, SEE_CHANNELS)
+        shown = connection.scalar(select(_C.id).where(_C.id == holder, seen))
+        raise Conflict(f"the system has a channel {new.address} already", other=shown or "")
+    values |= {"system_id": system.id, "organization_id": owner.id}
+    channel_id = rows.insert_row(connection, CHANNELS, values)
+    rows.record(connection, principal, "create", "channel", channel_id, owner.path, values)
+    return get(connection, principal, channel_id)
+
+
+def update(
+    connection: Connection,
+    principal: Principal,
+    channel_id: str,
+    changes: Mapping[str, Any],
+    version: int | None = None,
+) -> Channel:
+    """Change name, organization (id or path), priority, gateway_unit_id, hold_s or echo_s.
+
+    Needs `integrator` or `admin`; for another organisation `admin` at one that contains both.
+    Raises: NotFound, Forbidden, Invalid, VersionMismatch.
+    """
+    before = get(connection, principal, channel_id)
+    require(principal, INTEGRATE, before.organization.path)
+    rows.check_fields(changes, _EDITABLE)
+    old = dataclasses.asdict(before)
+    values = {field: value for field, value in changes.items() if field != "organization"}
+    _check({**old, **values})
+    if "organization" in changes:
+        target = organizations.get(connection, principal, changes["organization"])
+        if target.id != before.organization.id:
+            require(principal, ADMINISTER, common_path(before.organization.path, target.path))
+        values["organization_id"] = target.id
+    rows.update_row(connection, CHANNELS, "channel", before.id, values, version)
+    changed = rows.difference({**old, "organization_id": before.organization.id}, values)
+    path = before.organization.path
+    rows.record(connection, principal, "update", "channel", before.id, path, changed)
+    return _read(connection.execute(_COLUMNS.where(_C.id == before.id)).one())
+
+
+def delete(
+    connection: Connection, principal: Principal, channel_id: str, version: int | None = None
+) -> None:
+    """Remove a channel that is in no patch. Needs `integrator` or `admin`.
+
+    Raises: NotFound, Forbidden, VersionMismatch; Conflict naming the patches.
+    """
+    before = get(connection, principal, channel_id)
+    require(principal, INTEGRATE, before.organization.path)
+    patches = connection.scalars(
+        select(PATCHES.c.name)
+        .join_from(PATCHES, PATCH_MEMBERS, PATCH_MEMBERS.c.patch_id == PATCHES.c.id)
+        .where(PATCH_MEMBERS.c.channel_id == before.id)
+        .order_by(PATCHES.c.id)
+    ).all()
+    if patches:
+        raise Conflict(
+            f"the channel {before.name} is in {len(patches)} patches: take it out first",
+            others=tuple(patches),
+        )
+    rows.delete_row(connection, CHANNELS, "channel", before.id, version)
+    path = before.organization.path
+    details = {"system_id": before.system_id, "address": before.address, "name": before.name}
+    rows.record(connection, principal, "delete", "channel", before.id, path, details)
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    reasons = [
+        Reason(field=field, reason="must have 1 to 200 characters")
+        for field in ("address", "name")
+        if not 1 <= len(values[field]) <= 200
+    ]
+    if values["kind"] not in KINDS:
+        reasons.append(Reason(field="kind", reason="must be trunk or ptt"))
+    if not 0 <= values["priority"] <= 255:
+        reasons.append(Reason(field="priority", reason="must be 0 to 255"))
+    if len(values["gateway_unit_id"]) > 64:
+        reasons.append(Reason(field="gateway_unit_id", reason="must have at most 64 characters"))
+    for field in ("hold_s", "echo_s"):
+        seconds = values[field]
+        if seconds is not None and not 0 <= seconds <= 600:
+            reasons.append(Reason(field=field, reason="must be 0 to 600 seconds"))
+    if reasons:
+        raise Invalid(*reasons)

@@ -1,0 +1,13 @@
+"""Alembic's way in: uses the connection that `registry.migrations` hands over."""
+
+from alembic import context
+
+from registry.models import METADATA
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=METADATA,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,39 @@
+"""Long work."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, String
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.orm import Mapped, mapped_column
+
+from registry.models.base import DOCUMENT, ID, Base, UtcDateTime, table
+
+
+class JobRow(Base):
+    """done, total: units of work; total is 0 while unknown. user_id: who asked for it, no foreign
+    key, since a record outlives its user."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))
+    done: Mapped[int]
+    total: Mapped[int]
+    report: Mapped[dict[str, Any]] = mapped_column(DOCUMENT)
+    user_id: Mapped[str] = mapped_column(String(36))
+    idempotency_key: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        Unique("user_id", "kind", "idempotency_key"),
+        CheckConstraint(
+            "state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="state"
+        ),
+        Index(None, "state"),
+    )
+
+
+JOBS = table(JobRow)

@@ -1,0 +1,402 @@
+"""The tree of organisations: queries and edits."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Select, case, func, select
+
+from registry import rows
+from registry.errors import Conflict, Invalid, NotFound, Reason
+from registry.identity import parse_id
+from registry.jurisdictions import Jurisdiction, Jurisdictions, area_m2, read_geometry
+from registry.models import CHANNELS, DEVICES, ORGANIZATIONS, PATCHES, POINTS, ROLES, SYSTEMS, UNITS
+from registry.paging import AnyRow
+from registry.partition import (
+    ADMINISTER,
+    SEE_ORGANIZATIONS,
+    SEE_POINTS,
+    Principal,
+    Role,
+    contains,
+    parent_path,
+    require,
+    visible,
+    within,
+)
+
+KINDS = ("district", "station", "workroom")
+PARENT_KINDS: Mapping[str, tuple[str | None, ...]] = {
+    "district": (None, "district"),
+    "station": ("district",),
+    "workroom": ("station", "workroom"),
+}
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_CODE = re.compile(r"[0-9]{12}")
+_REGION = re.compile(r"[0-9]{6}(?:[0-9]{6})?")
+_EDITABLE = frozenset({"name", "code", "region"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationRef:
+    """How other objects name the organisation that owns them."""
+
+    id: str
+    path: str
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """depth: 1 for a root. code: 12 digits. region: 6 or 12 digits. jurisdiction: GeoJSON."""
+
+    id: str
+    version: int
+    kind: str
+    name: str
+    slug: str
+    path: str
+    depth: int
+    parent_id: str | None
+    code: str | None
+    region: str | None
+    jurisdiction: Mapping[str, Any] | None
+
+    @property
+    def ref(self) -> OrganizationRef:
+        return OrganizationRef(id=self.id, path=self.path, name=self.name)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NewOrganization:
+    """parent: id or path, None for a root, which only a district can be."""
+
+    kind: str
+    name: str
+    slug: str
+    parent: str | None = None
+    code: str | None = None
+    region: str | None = None
+    jurisdiction: Mapping[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Points of an organisation and of all below it. unassigned: ``assigned_by`` is none."""
+
+    points: int = 0
+    online: int = 0
+    offline: int = 0
+    fault: int = 0
+    unassigned: int = 0
+
+    def plus(self, other: "Counts") -> "Counts":
+        return Counts(
+            points=self.points + other.points,
+            online=self.online + other.online,
+            offline=self.offline + other.offline,
+            fault=self.fault + other.fault,
+            unassigned=self.unassigned + other.unassigned,
+        )
+
+
+_O = ORGANIZATIONS.c
+_COLUMNS: Select[Any] = select(
+    _O.id,
+    _O.version,
+    _O.kind,
+    _O.name,
+    _O.slug,
+    _O.path,
+    _O.depth,
+    _O.parent_id,
+    _O.code,
+    _O.region,
+    _O.jurisdiction,
+)
+
+
+def _read(row: AnyRow) -> Organization:
+    return Organization(**row._mapping)
+
+
+def get(
+    connection: Connection,
+    principal: Principal,
+    reference: str,
+    roles: Iterable[Role] = SEE_ORGANIZATIONS,
+) -> Organization:
+    """An organisation by id or slug path. roles: those that let the principal see it.
+
+    Raises: NotFound where there is none, or none that the principal sees.
+    """
+    parsed = parse_id(reference)
+    row = connection.execute(
+        _COLUMNS.where(
+            _O.id == parsed if parsed else _O.path == reference.strip("/"),
+            visible(_O.id, principal, roles),
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("organization", reference)
+    return _read(row)
+
+
+def tree(
+    connection: Connection, principal: Principal, below: str | None = None
+) -> tuple[Organization, ...]:
+    """All organisations that the principal sees, in path order: a parent stands before its
+    children. below: only the one at this path and those below it."""
+    wanted = _COLUMNS.where(visible(_O.id, principal, SEE_ORGANIZATIONS)).order_by(_O.path)
+    if below is not None:
+        wanted = wanted.where(within(_O.path, below))
+    return tuple(_read(row) for row in connection.execute(wanted))
+
+
+def counts(
+    connection: Connection, principal: Principal, below: str | None = None
+) -> dict[str, Counts]:
+    """`Counts` by path, of the points that the principal sees; a path without points is left out.
+    below: only the organisation at this path and those below it."""
+    status = POINTS.c.status
+
+    def number(condition: Any) -> Any:
+        return func.sum(case((condition, 1), else_=0))
+
+    grouped = (
+        select(
+            POINTS.c.organization_id,
+            func.count().label("points"),
+            number(status == "online").label("online"),
+            number(status == "offline").label("offline"),
+            number(status == "fault").label("fault"),
+            number(POINTS.c.assigned_by == "none").label("unassigned"),
+        )
+        .where(visible(POINTS.c.organization_id, principal, SEE_POINTS))
+        .group_by(POINTS.c.organization_id)
+        .subquery()
+    )
+    wanted = select(_O.path, grouped).join_from(grouped, ORGANIZATIONS)
+    if below is not None:
+        wanted = wanted.where(within(_O.path, below))
+    totals: dict[str, Counts] = {}
+    for row in connection.execute(wanted):
+        own = Counts(
+            points=row.points,
+            online=row.online,
+            offline=row.offline,
+            fault=row.fault,
+            unassigned=row.unassigned,
+        )
+        path = row.path
+        while path and contains(below or "", path):
+            totals[path] = totals.get(path, Counts()).plus(own)
+            path = parent_path(path)
+    return totals
+
+
+def create(connection: Connection, principal: Principal, new: NewOrganization) -> Organization:
+    """Add an organisation. Needs `admin` at its parent; a root needs it for the whole registry.
+
+    Raises: Invalid; NotFound for a parent that the principal does not see; Forbidden; Conflict.
+    """
+    parent = get(connection, principal, new.parent) if new.parent else None
+    require(principal, ADMINISTER, parent.path if parent else "")
+    _check_new(new, parent)
+    path = f"{parent.path}/{new.slug}" if parent else new.slug
+    _check_free(connection, path, new.code, None)
+    values: dict[str, Any] = {
+        "kind": new.kind,
+        "name": new.name.strip(),
+        "slug": new.slug,
+        "path": path,
+        "depth": parent.depth + 1 if parent else 1,
+        "parent_id": parent.id if parent else None,
+        "code": new.code,
+        "region": new.region,
+        **_jurisdiction_values(new.jurisdiction),
+    }
+    organization_id = rows.insert_row(connection, ORGANIZATIONS, values)
+    details = {field: values[field] for field in ("kind", "name", "path", "code", "region")}
+    rows.record(connection, principal, "create", "organization", organization_id, path, details)
+    return get(connection, principal, organization_id)
+
+
+def update(
+    connection: Connection,
+    principal: Principal,
+    reference: str,
+    changes: Mapping[str, Any],
+    version: int | None = None,
+) -> Organization:
+    """Change name, code or region. Needs `admin` at it. version: the one the caller read.
+
+    Raises: NotFound, Forbidden, Invalid, Conflict, VersionMismatch.
+    """
+    before = get(connection, principal, reference)
+    require(principal, ADMINISTER, before.path)
+    rows.check_fields(changes, _EDITABLE)
+    name = str(changes.get("name", before.name)).strip()
+    code = changes.get("code", before.code)
+    region = changes.get("region", before.region)
+    _check_names(name, code, region)
+    _check_free(connection, None, code, before.id)
+    values = {"name": name, "code": code, "region": region}
+    rows.update_row(connection, ORGANIZATIONS, "organization", before.id, values, version)
+    changed = rows.difference(dataclasses.asdict(before), values)
+    rows.record(connection, principal, "update", "organization", before.id, before.path, changed)
+    return get(connection, principal, before.id)
+
+
+def set_jurisdiction(
+    connection: Connection,
+    principal: Principal,
+    reference: str,
+    jurisdiction: Mapping[str, Any] | None,
+    version: int | None = None,
+) -> Organization:
+    """Set or remove the polygon. Needs `admin` at the organisation's parent, since nobody changes
+    their own boundary; at itself for a root. Points stay where they are until a re-partition.
+
+    jurisdiction: GeoJSON Polygon or MultiPolygon.
+    Raises: NotFound, Forbidden, Invalid, VersionMismatch.
+    """
+    before = get(connection, principal, reference)
+    require(principal, ADMINISTER, parent_path(before.path) or before.path)
+    values = _jurisdiction_values(jurisdiction)
+    rows.update_row(connection, ORGANIZATIONS, "organization", before.id, values, version)
+    details = {"area_m2": values["area_m2"]}
+    rows.record(
+        connection, principal, "jurisdiction", "organization", before.id, before.path, details
+    )
+    return get(connection, principal, before.id)
+
+
+def delete(
+    connection: Connection, principal: Principal, reference: str, version: int | None = None
+) -> None:
+    """Remove an organisation that owns nothing. Needs `admin` at its parent.
+
+    Raises: NotFound, Forbidden, VersionMismatch; Conflict naming what it still owns.
+    """
+    before = get(connection, principal, reference)
+    require(principal, ADMINISTER, parent_path(before.path))
+    owned = _owned(connection, before.id)
+    if owned:
+        raise Conflict(
+            f"{before.path} still owns {', '.join(owned)}: move or remove them first",
+            other=before.path,
+            others=owned,
+        )
+    rows.delete_row(connection, ORGANIZATIONS, "organization", before.id, version)
+    rows.record(connection, principal, "delete", "organization", before.id, before.path, {})
+
+
+def load_jurisdictions(
+    connection: Connection, path: str, position: tuple[float, float] | None = None
+) -> Jurisdictions:
+    """The polygons of the organisation at path and all below it. position: only those whose box
+    holds this longitude and latitude, in degrees."""
+    wanted = select(_O.id, _O.path, _O.depth, _O.area_m2, _O.jurisdiction).where(
+        within(_O.path, path), _O.area_m2.is_not(None)
+    )
+    if position is not None:
+        longitude_deg, latitude_deg = position
+        wanted = wanted.where(
+            _O.west_deg <= longitude_deg,
+            _O.east_deg >= longitude_deg,
+            _O.south_deg <= latitude_deg,
+            _O.north_deg >= latitude_deg,
+        )
+    return Jurisdictions(
+        Jurisdiction(
+            organization_id=row.id,
+            path=row.path,
+            depth=row.depth,
+            area_m2=row.area_m2,
+            geometry=read_geometry(row.jurisdiction),
+        )
+        for row in connection.execute(wanted)
+    )
+
+
+def _jurisdiction_values(document: Mapping[str, Any] | None) -> dict[str, Any]:
+    if document is None:
+        box: tuple[float | None, ...] = (None, None, None, None)
+        area, kept = None, None
+    else:
+        geometry = read_geometry(document)
+        box, area = geometry.bounds, area_m2(geometry)
+        kept = {"type": document["type"], "coordinates": document["coordinates"]}
+    west, south, east, north = box
+    return {
+        "jurisdiction": kept,
+        "area_m2": area,
+        "west_deg": west,
+        "south_deg": south,
+        "east_deg": east,
+        "north_deg": north,
+    }
+
+
+def _check_new(new: NewOrganization, parent: Organization | None) -> None:
+    reasons = []
+    if new.kind not in KINDS:
+        reasons.append(Reason(field="kind", reason=f"must be one of {', '.join(KINDS)}"))
+    elif (parent.kind if parent else None) not in PARENT_KINDS[new.kind]:
+        above = " or ".join(kind or "nothing" for kind in PARENT_KINDS[new.kind])
+        reasons.append(Reason(field="parent", reason=f"a {new.kind} stands below a {above}"))
+    if not _SLUG.fullmatch(new.slug) or parse_id(new.slug):
+        reasons.append(
+            Reason(field="slug", reason="must be 1 to 63 of a-z, 0-9 and - (not at an end)")
+        )
+    if reasons:
+        raise Invalid(*reasons)
+    _check_names(new.name.strip(), new.code, new.region)
+
+
+def _check_names(name: str, code: str | None, region: str | None) -> None:
+    reasons = []
+    if not 1 <= len(name) <= 200:
+        reasons.append(Reason(field="name", reason="must have 1 to 200 characters"))
+    if code is not None and not _CODE.fullmatch(code):
+        reasons.append(Reason(field="code", reason="must be 12 digits"))
+    if region is not None and not _REGION.fullmatch(region):
+        reasons.append(Reason(field="region", reason="must be 6 or 12 digits"))
+    if reasons:
+        raise Invalid(*reasons)
+
+
+def _check_free(
+    connection: Connection, path: str | None, code: str | None, but_id: str | None
+) -> None:
+    """Raises: Conflict where a sibling has the slug, or any organisation the code."""
+    if path and connection.scalar(select(_O.id).where(_O.path == path)):
+        raise Conflict(f"there is an organization at {path} already", other=path)
+    if code is None:
+        return
+    holder = connection.scalar(select(_O.id).where(_O.code == code))
+    if holder not in (None, but_id):
+        raise Conflict("code in use")
+
+
+def _owned(connection: Connection, organization_id: str) -> tuple[str, ...]:
+    """What hangs on an organisation, as ``3 points``; empty when nothing does."""
+    kinds = (
+        ("organizations", ORGANIZATIONS.c.parent_id),
+        ("points", POINTS.c.organization_id),
+        ("points created here", POINTS.c.home_id),
+        ("devices", DEVICES.c.organization_id),
+        ("systems", SYSTEMS.c.organization_id),
+        ("channels", CHANNELS.c.organization_id),
+        ("patches", PATCHES.c.organization_id),
+        ("units", UNITS.c.organization_id),
+        ("roles", ROLES.c.organization_id),
+    )
+    found = []
+    for name, column in kinds:
+        number = connection.scalar(select(func.count()).where(column == organization_id))
+        if number:
+            found.append(f"{number} {name}")
+    return tuple(found)

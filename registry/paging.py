@@ -1,0 +1,71 @@
+"""Lists in pages: keyset cursors, which stay right while others write."""
+
+import base64
+import binascii
+import dataclasses
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
+
+from registry.errors import Invalid
+
+T = TypeVar("T")
+AnyRow = Row[*tuple[Any, ...]]
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """next: the cursor of the page after, None on the last. total: of all pages, exact."""
+
+    items: tuple[T, ...]
+    next: str | None
+    total: int
+
+
+def read_page(
+    connection: Connection,
+    table: Table,
+    columns: Select[Any],
+    conditions: Sequence[ColumnElement[bool]],
+    read: Callable[[Sequence[AnyRow]], tuple[T, ...]],
+    *,
+    limit: int,
+    cursor: str | None,
+) -> Page[T]:
+    """A page of table in the order of its ids, which is the order in which rows were made.
+
+    columns: what to select, joined as needed. conditions: on the table's own columns, so that
+    the count needs no join. read: rows to objects; the first column is the id.
+    Raises: Invalid for a limit outside 1..500 or a cursor that is none.
+    """
+    if not 1 <= limit <= MAX_LIMIT:
+        raise Invalid.at("limit", f"must be 1 to {MAX_LIMIT}")
+    wanted = columns.where(*conditions).order_by(table.c.id).limit(limit + 1)
+    if cursor is not None:
+        wanted = wanted.where(table.c.id > _decode(cursor))
+    rows = connection.execute(wanted).all()
+    more = len(rows) > limit
+    if cursor is None and not more:
+        total = len(rows)
+    else:
+        counted = select(func.count()).select_from(table).where(*conditions)
+        total = connection.scalar(counted) or 0
+    rows = rows[:limit]
+    return Page(items=read(rows), next=_encode(rows[-1][0]) if more else None, total=total)
+
+
+def _encode(last_id: str) -> str:
+    return base64.urlsafe_b64encode(uuid.UUID(last_id).bytes).rstrip(b"=").decode()
+
+
+def _decode(cursor: str) -> str:
+    try:
+        raw = base64.b64decode(cursor.encode("ascii") + b"==", altchars=b"-_", validate=True)
+        return str(uuid.UUID(bytes=raw))
+    except (binascii.Error, ValueError):
+        raise Invalid.at("cursor", "is not one that a list of ours gave") from None

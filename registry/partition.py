@@ -1,0 +1,151 @@
+"""Who sees what, who may do what where, and which organisation a polygon gives a point to.
+
+Visibility is `visible_organizations`, one SQL expression, which every list and get of the
+registry uses; `require` decides what may be done with what is seen.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Select, false, or_, select, true
+
+from registry.errors import Forbidden
+from registry.models import ORGANIZATIONS
+
+
+class Role(enum.StrEnum):
+    """What a person may do, given at an organisation and inherited below it."""
+
+    VIEWER = "viewer"
+    DISPATCHER = "dispatcher"
+    INTEGRATOR = "integrator"
+    AUDITOR = "auditor"
+    CLEAR_VIEW = "clear_view"
+    ADMIN = "admin"
+
+
+ALL_ROLES = frozenset(Role)
+SEE_ORGANIZATIONS = ALL_ROLES
+SEE_POINTS = ALL_ROLES - {Role.AUDITOR}
+SEE_CHANNELS = SEE_POINTS
+SEE_PICTURES = SEE_POINTS - {Role.INTEGRATOR}
+SEE_DEVICES = frozenset({Role.INTEGRATOR, Role.ADMIN})
+SEE_UNITS = frozenset({Role.DISPATCHER, Role.INTEGRATOR, Role.ADMIN})
+SEE_AUDIT = frozenset({Role.AUDITOR, Role.ADMIN})
+INTEGRATE = frozenset({Role.INTEGRATOR, Role.ADMIN})
+DISPATCH = frozenset({Role.DISPATCHER, Role.ADMIN})
+ADMINISTER = frozenset({Role.ADMIN})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A role at an organisation. path: its slug path, "" for the whole registry.
+    ends_at: the grant is nothing from then on."""
+
+    role: Role
+    organization_id: str
+    path: str
+    ends_at: datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Whoever asks: a user with all roles that hold now."""
+
+    user_id: str
+    name: str
+    grants: tuple[Grant, ...] = ()
+
+    def may(self, roles: Iterable[Role], path: str) -> bool:
+        """Whether one of the roles is held at path or above it."""
+        wanted = frozenset(roles)
+        return any(each.role in wanted and contains(each.path, path) for each in self.grants)
+
+
+SYSTEM = Principal(
+    user_id="",
+    name="system",
+    grants=(Grant(role=Role.ADMIN, organization_id="", path=""),),
+)
+"""The gateway itself: agents, the command line, the demo. Never a person's."""
+
+
+def contains(path: str, other: str) -> bool:
+    """Whether the organisation at path is other or above it. "" is above all."""
+    return path in ("", other) or other.startswith(f"{path}/")
+
+
+def require(principal: Principal, roles: Role | Iterable[Role], path: str) -> None:
+    """Raises: Forbidden unless the principal holds one of the roles at path or above it."""
+    wanted = frozenset({roles} if isinstance(roles, Role) else roles)
+    if not principal.may(wanted, path):
+        names = " or ".join(sorted(wanted))
+        where = f"at {path}" if path else "for the whole registry"
+        raise Forbidden(f"this needs the role {names} {where} or above")
+
+
+def common_path(*paths: str) -> str:
+    """The path of the deepest organisation that contains all of them, "" if none does."""
+    shared: list[str] = []
+    for parts in zip(*(path.split("/") for path in paths), strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return "/".join(shared)
+
+
+def parent_path(path: str) -> str:
+    """The path of the organisation above, "" above a root."""
+    return path.rpartition("/")[0]
+
+
+def top_paths(principal: Principal, roles: Iterable[Role]) -> tuple[str, ...]:
+    """The paths at which the principal holds one of the roles, without those below another."""
+    wanted = frozenset(roles)
+    tops: list[str] = []
+    for path in sorted({each.path for each in principal.grants if each.role in wanted}):
+        if not any(contains(top, path) for top in tops):
+            tops.append(path)
+    return tuple(tops)
+
+
+def within(path_column: ColumnElement[str], path: str) -> ColumnElement[bool]:
+    """SQL: the organisation of path_column is at path or below. "0" follows "/" in byte order."""
+    if not path:
+        return true()
+    return or_(
+        path_column == path,
+        (path_column > f"{path}/") & (path_column < f"{path}0"),
+    )
+
+
+def visible_organizations(
+    principal: Principal, roles: Iterable[Role] = SEE_POINTS
+) -> Select[tuple[str]]:
+    """SQL: the ids of the organisations at or below which the principal holds one of the roles."""
+    ids = select(ORGANIZATIONS.c.id)
+    tops = top_paths(principal, roles)
+    if not tops:
+        return ids.where(false())
+    return ids.where(or_(*(within(ORGANIZATIONS.c.path, path) for path in tops)))
+
+
+def visible(
+    owner_column: ColumnElement[str], principal: Principal, roles: Iterable[Role] = SEE_POINTS
+) -> ColumnElement[bool]:
+    """SQL: the row, owned by the organisation in owner_column, is seen by the principal.
+
+    Shares, once there are any, widen this expression and nothing else.
+    """
+    if top_paths(principal, roles) == ("",):
+        return true()
+    return owner_column.in_(visible_organizations(principal, roles))
+
+
+def owned_within(owner_column: ColumnElement[str], path: str) -> ColumnElement[bool]:
+    """SQL: the row is owned by the organisation at path or one below it."""
+    if not path:
+        return true()
+    return owner_column.in_(select(ORGANIZATIONS.c.id).where(within(ORGANIZATIONS.c.path, path)))

@@ -1,0 +1,372 @@
+"""Patches: queries and edits, and the rule that no channel has two keyers."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, or_, select
+from sqlalchemy import delete as sql_delete
+
+from registry import organizations, rows
+from registry.errors import Conflict, Forbidden, Invalid, NotFound, Reason
+from registry.identity import now, parse_id
+from registry.models import CHANNELS, ORGANIZATIONS, PATCH_MEMBERS, PATCHES
+from registry.organizations import OrganizationRef
+from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
+from registry.partition import (
+    ADMINISTER,
+    DISPATCH,
+    SEE_CHANNELS,
+    Principal,
+    common_path,
+    owned_within,
+    require,
+    visible,
+)
+
+_T = PATCHES.c
+_M = PATCH_MEMBERS.c
+_O = ORGANIZATIONS.c
+DIRECTIONS = ("both", "talk", "listen")
+KEYED_DIRECTIONS = ("both", "listen")
+VOICES = ("frames", "silence", "events")
+_PLAIN = ("name", "enabled", "hang_s", "max_talk_s", "queue", "until", "schedule", "voice")
+_EDITABLE = frozenset({*_PLAIN, "organization", "members"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A channel in a patch. direction: ``talk`` only into the patch, ``listen`` only out of it."""
+
+    channel_id: str
+    direction: str = "both"
+    priority: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """hang_s: how long the floor stays with the last talker. max_talk_s: the longest talk.
+    queue: whether a second talker waits. until: off from then on. schedule: None is always."""
+
+    id: str
+    version: int
+    name: str
+    organization: OrganizationRef
+    enabled: bool
+    hang_s: float
+    max_talk_s: float
+    queue: bool
+    until: datetime | None
+    schedule: Mapping[str, Any] | None
+    voice: str
+    members: tuple[Member, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NewPatch:
+    """organization: id or path."""
+
+    name: str
+    organization: str
+    members: tuple[Member, ...] = ()
+    enabled: bool = True
+    hang_s: float = 2.0
+    max_talk_s: float = 60.0
+    queue: bool = False
+    until: datetime | None = None
+    schedule: Mapping[str, Any] | None = None
+    voice: str = "events"
+
+
+_COLUMNS: Select[Any] = select(
+    _T.id,
+    _T.version,
+    _T.name,
+    _T.organization_id,
+    _O.path.label("organization_path"),
+    _O.name.label("organization_name"),
+    _T.enabled,
+    _T.hang_s,
+    _T.max_talk_s,
+    _T.queue,
+    _T.until,
+    _T.schedule,
+    _T.voice,
+).join_from(PATCHES, ORGANIZATIONS, _T.organization_id == _O.id)
+
+
+def _read_all(connection: Connection, found: Sequence[AnyRow]) -> tuple[Patch, ...]:
+    members: dict[str, list[Member]] = {row.id: [] for row in found}
+    wanted = (
+        select(_M.patch_id, _M.channel_id, _M.direction, _M.priority)
+        .where(_M.patch_id.in_(list(members)))
+        .order_by(_M.patch_id, _M.position)
+    )
+    for row in connection.execute(wanted):
+        members[row.patch_id].append(
+            Member(channel_id=row.channel_id, direction=row.direction, priority=row.priority)
+        )
+    return tuple(
+        Patch(
+            id=row.id,
+            version=row.version,
+            name=row.name,
+            organization=OrganizationRef(
+                id=row.organization_id, path=row.organization_path, name=row.organization_name
+            ),
+            enabled=row.enabled,
+            hang_s=row.hang_s,
+            max_talk_s=row.max_talk_s,
+            queue=row.queue,
+            until=row.until,
+            schedule=row.schedule,
+            voice=row.voice,
+            members=tuple(members[row.id]),
+        )
+        for row in found
+    )
+
+
+def get(connection: Connection, principal: Principal, patch_id: str) -> Patch:
+    """A patch with all its members, also those on channels that the principal does not see.
+
+    Raises: NotFound where there is none, or none that the principal sees.
+    """
+    found = connection.execute(
+        _COLUMNS.where(
+            _T.id == rows.known_id("patch", patch_id),
+            visible(_T.organization_id, principal, SEE_CHANNELS),
+        )
+    ).all()
+    if not found:
+        raise NotFound("patch", patch_id)
+    return _read_all(connection, found)[0]
+
+
+def page(
+    connection: Connection,
+    principal: Principal,
+    *,
+    organization: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[Patch]:
+    """The patches that the principal sees, in the order they were made. organization: id or path;
+    those below it are included. Raises: NotFound, Invalid."""
+    conditions = [visible(_T.organization_id, principal, SEE_CHANNELS)]
+    if organization is not None:
+        below = organizations.get(connection, principal, organization, SEE_CHANNELS)
+        conditions.append(owned_within(_T.organization_id, below.path))
+
+    def read(found: Sequence[AnyRow]) -> tuple[Patch, ...]:
+        return _read_all(connection, found)
+
+    return read_page(connection, PATCHES, _COLUMNS, conditions, read, limit=limit, cursor=cursor)
+
+
+def every(connection: Connection) -> tuple[Patch, ...]:
+    """Every patch, enabled or not: for the bridge, not for people."""
+    return _read_all(connection, connection.execute(_COLUMNS.order_by(_T.id)).all())
+
+
+def create(connection: Connection, principal: Principal, new: NewPatch) -> Patch:
+    """Add a patch. Needs `dispatcher` or `admin` at its organisation and at each channel's.
+
+    Raises: Invalid; NotFound for an organisation that is not seen; Forbidden; Conflict naming the
+    patch that has one of the channels.
+    """
+    owner = organizations.get(connection, principal, new.organization)
+    require(principal, DISPATCH, owner.path)
+    values = {field: getattr(new, field) for field in _PLAIN}
+    values["name"] = new.name.strip()
+    _check(values, new.members)
+    _check_members(connection, principal, new.members, new.members)
+    _check_one_keyer(connection, principal, values, new.members, None)
+    patch_id = rows.insert_row(connection, PATCHES, {**values, "organization_id": owner.id})
+    _write_members(connection, patch_id, new.members)
+    patch = get(connection, principal, patch_id)
+    details = _shown(patch)
+    rows.record(connection, principal, "create", "patch", patch_id, owner.path, details)
+    return patch
+
+
+def update(
+    connection: Connection,
+    principal: Principal,
+    patch_id: str,
+    changes: Mapping[str, Any],
+    version: int | None = None,
+) -> Patch:
+    """Change the fields of `NewPatch`; members as a whole, a sequence of `Member`.
+
+    Needs `dispatcher` or `admin` at it and at the channel of each member that is new or changed;
+    for another organisation `admin` at one that contains both.
+    Raises: NotFound, Forbidden, Invalid, Conflict, VersionMismatch.
+    """
+    before = get(connection, principal, patch_id)
+    require(principal, DISPATCH, before.organization.path)
+    rows.check_fields(changes, _EDITABLE)
+    members = tuple(changes.get("members", before.members))
+    values = {field: changes.get(field, getattr(before, field)) for field in _PLAIN}
+    values["name"] = str(values["name"]).strip()
+    _check(values, members)
+    fresh = [each for each in members if each not in before.members]
+    _check_members(connection, principal, members, fresh)
+    _check_one_keyer(connection, principal, values, members, before.id)
+    if "organization" in changes:
+        target = organizations.get(connection, principal, changes["organization"])
+        if target.id != before.organization.id:
+            require(principal, ADMINISTER, common_path(before.organization.path, target.path))
+        values["organization_id"] = target.id
+    rows.update_row(connection, PATCHES, "patch", before.id, values, version)
+    connection.execute(sql_delete(PATCH_MEMBERS).where(_M.patch_id == before.id))
+    _write_members(connection, before.id, members)
+    found = connection.execute(_COLUMNS.where(_T.id == before.id)).all()
+    after = _read_all(connection, found)[0]
+    changed = rows.difference(_shown(before), _shown(after))
+    path = before.organization.path
+    rows.record(connection, principal, "update", "patch", before.id, path, changed)
+    return after
+
+
+def delete(
+    connection: Connection, principal: Principal, patch_id: str, version: int | None = None
+) -> None:
+    """Remove a patch. Needs `dispatcher` or `admin`. Raises: NotFound, Forbidden,
+    VersionMismatch."""
+    before = get(connection, principal, patch_id)
+    require(principal, DISPATCH, before.organization.path)
+    rows.delete_row(connection, PATCHES, "patch", before.id, version)
+    path = before.organization.path
+    rows.record(connection, principal, "delete", "patch", before.id, path, _shown(before))
+
+
+def _write_members(connection: Connection, patch_id: str, members: Sequence[Member]) -> None:
+    if members:
+        connection.execute(
+            insert(PATCH_MEMBERS),
+            [
+                {**dataclasses.asdict(member), "patch_id": patch_id, "position": position}
+                for position, member in enumerate(members)
+            ],
+        )
+
+
+def _shown(patch: Patch) -> dict[str, Any]:
+    shown = {field: getattr(patch, field) for field in _PLAIN}
+    shown["until"] = patch.until.isoformat() if patch.until else None
+    shown["organization"] = patch.organization.path
+    shown["members"] = [dataclasses.asdict(member) for member in patch.members]
+    return shown
+
+
+def _check(values: Mapping[str, Any], members: Sequence[Member]) -> None:
+    reasons = []
+    if not 1 <= len(values["name"]) <= 200:
+        reasons.append(Reason(field="name", reason="must have 1 to 200 characters"))
+    if not 0 <= values["hang_s"] <= 60:
+        reasons.append(Reason(field="hang_s", reason="must be 0 to 60 seconds"))
+    if not 1 <= values["max_talk_s"] <= 3600:
+        reasons.append(Reason(field="max_talk_s", reason="must be 1 to 3600 seconds"))
+    if values["voice"] not in VOICES:
+        reasons.append(Reason(field="voice", reason=f"must be one of {', '.join(VOICES)}"))
+    seen: set[str] = set()
+    for index, member in enumerate(members):
+        place = f"members[{index}]"
+        if member.direction not in DIRECTIONS:
+            reasons.append(
+                Reason(field=f"{place}.direction", reason=f"must be one of {', '.join(DIRECTIONS)}")
+            )
+        if not 0 <= member.priority <= 255:
+            reasons.append(Reason(field=f"{place}.priority", reason="must be 0 to 255"))
+        if member.channel_id in seen:
+            reasons.append(Reason(field=f"{place}.channel", reason="is in the patch already"))
+        seen.add(member.channel_id)
+    if reasons:
+        raise Invalid(*reasons)
+
+
+def _check_members(
+    connection: Connection,
+    principal: Principal,
+    members: Sequence[Member],
+    fresh: Sequence[Member],
+) -> None:
+    """Raises: Invalid naming each fresh member whose channel is not seen; Forbidden for one that
+    the principal may not speak for."""
+    if not fresh:
+        return
+    wanted = [each.channel_id for each in fresh if parse_id(each.channel_id) == each.channel_id]
+    paths = {
+        row.id: row.path
+        for row in connection.execute(
+            select(CHANNELS.c.id, _O.path)
+            .join_from(CHANNELS, ORGANIZATIONS, CHANNELS.c.organization_id == _O.id)
+            .where(
+                CHANNELS.c.id.in_(wanted),
+                visible(CHANNELS.c.organization_id, principal, SEE_CHANNELS),
+            )
+            .order_by(CHANNELS.c.id)
+            # Two patches that take the same channel at the same moment wait for each other here.
+            .with_for_update(of=CHANNELS)
+        )
+    }
+    unknown = [
+        Reason(
+            field=f"members[{members.index(each)}].channel",
+            reason=f"there is no channel {each.channel_id!r}",
+        )
+        for each in fresh
+        if each.channel_id not in paths
+    ]
+    if unknown:
+        raise Invalid(*unknown)
+    refused = sorted(path for path in paths.values() if not principal.may(DISPATCH, path))
+    if refused:
+        raise Forbidden(
+            f"this needs the role admin or dispatcher at {refused[0]}, which has the channel"
+        )
+
+
+def _check_one_keyer(
+    connection: Connection,
+    principal: Principal,
+    values: Mapping[str, Any],
+    members: Sequence[Member],
+    but_id: str | None,
+) -> None:
+    """Raises: Conflict where a channel would be keyed by a patch and be in another one that may
+    be enabled at the same time. Only ``talk`` members may be in several."""
+    if not values["enabled"]:
+        return
+    keyed = [each.channel_id for each in members if each.direction in KEYED_DIRECTIONS]
+    heard = [each.channel_id for each in members if each.direction == "talk"]
+    other = connection.execute(
+        select(_T.id, _T.name, _T.organization_id, _M.channel_id)
+        .join_from(PATCH_MEMBERS, PATCHES, _M.patch_id == _T.id)
+        .where(
+            _T.enabled,
+            or_(_T.until.is_(None), _T.until > now()),
+            or_(
+                _M.channel_id.in_(keyed),
+                _M.channel_id.in_(heard) & _M.direction.in_(KEYED_DIRECTIONS),
+            ),
+            *([_T.id != but_id] if but_id else []),
+        )
+        .order_by(_T.id)
+        .limit(1)
+    ).one_or_none()
+    if other is None:
+        return
+    name = connection.scalar(select(CHANNELS.c.name).where(CHANNELS.c.id == other.channel_id))
+    seen = connection.scalar(
+        select(_T.name).where(
+            _T.id == other.id, visible(_T.organization_id, principal, SEE_CHANNELS)
+        )
+    )
+    where = f"the patch {seen}" if seen else "another patch"
+    raise Conflict(
+        f"the channel {name} is in {where} already, and a channel that is keyed can be in one only",
+        other=other.id if seen else "",
+    )

@@ -1,0 +1,593 @@
+"""Video points: queries and edits."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, or_, select
+from sqlalchemy import update as sql_update
+
+from registry import organizations, point_rules, rows
+from registry.errors import Conflict, Forbidden, Invalid, NotFound
+from registry.identity import now, to_milliseconds
+from registry.models import DEVICES, ORGANIZATIONS, POINTS
+from registry.organizations import Organization, OrganizationRef
+from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
+from registry.partition import (
+    ADMINISTER,
+    INTEGRATE,
+    SEE_DEVICES,
+    SEE_POINTS,
+    Principal,
+    Role,
+    common_path,
+    contains,
+    owned_within,
+    require,
+    visible,
+)
+from registry.search import matching
+from registry.sources import (
+    Profile,
+    profiles_from_json,
+    profiles_to_json,
+    source_from_json,
+    storable,
+)
+
+_P = POINTS.c
+_O = ORGANIZATIONS.c
+_HOME = ORGANIZATIONS.alias("home")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """organization: the owner. home_path: under which it was created. longitude, latitude: WGS-84
+    degrees. device_id, address: its source. host, channel_number: where a spreadsheet says the
+    camera is; never shown outside."""
+
+    id: str
+    version: int
+    code: str | None
+    name: str
+    place: str
+    organization: OrganizationRef
+    home_id: str
+    home_path: str
+    assigned_by: str
+    longitude: float | None
+    latitude: float | None
+    category: int
+    ownership: str
+    device_id: str | None
+    address: str | None
+    host: str | None
+    channel_number: int | None
+    profiles: tuple[Profile, ...]
+    capabilities: tuple[str, ...]
+    masked: bool
+    status: str
+    status_since: datetime
+    status_reason: str
+    attributes: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NewPoint:
+    """organization: id or path of the one under which it is created.
+
+    assign: ``explicit`` makes that one the owner; ``polygon`` gives it to whichever organisation
+    below has the polygon, and where none has, it is the organisation's and *unassigned*. None is
+    ``polygon`` under a district and ``explicit`` under a station or workroom.
+    """
+
+    organization: str
+    name: str
+    code: str | None = None
+    place: str = ""
+    longitude: float | None = None
+    latitude: float | None = None
+    category: int = 9
+    ownership: str = "other"
+    host: str | None = None
+    channel_number: int | None = None
+    masked: bool = False
+    attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    assign: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PointFilter:
+    """None is anything. organization: id or path; those below it are included. q: words.
+    bbox: west, south, east, north in degrees; west may be greater, across the 180th meridian."""
+
+    organization: str | None = None
+    q: str | None = None
+    status: str | None = None
+    category: int | None = None
+    ownership: str | None = None
+    assigned_by: str | None = None
+    bbox: tuple[float, float, float, float] | None = None
+
+
+EVERYTHING = PointFilter()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A point that changes its owner, or how it came by it. source, target: slug paths."""
+
+    point_id: str
+    source: str
+    target: str
+    assigned_by: str
+
+
+_COLUMNS: Select[Any] = (
+    select(
+        _P.id,
+        _P.version,
+        _P.code,
+        _P.name,
+        _P.place,
+        _P.organization_id,
+        _O.path.label("organization_path"),
+        _O.name.label("organization_name"),
+        _P.home_id,
+        _HOME.c.path.label("home_path"),
+        _P.assigned_by,
+        _P.longitude,
+        _P.latitude,
+        _P.category,
+        _P.ownership,
+        _P.device_id,
+        _P.address,
+        _P.host,
+        _P.channel_number,
+        _P.profiles,
+        _P.capabilities,
+        _P.masked,
+        _P.status,
+        _P.status_since,
+        _P.status_reason,
+        _P.attributes,
+    )
+    .join_from(POINTS, ORGANIZATIONS, _P.organization_id == _O.id)
+    .join(_HOME, _P.home_id == _HOME.c.id)
+)
+
+
+def _read(row: AnyRow) -> Point:
+    return Point(
+        id=row[0],
+        version=row[1],
+        code=row[2],
+        name=row[3],
+        place=row[4],
+        organization=OrganizationRef(id=row[5], path=row[6], name=row[7]),
+        home_id=row[8],
+        home_path=row[9],
+        assigned_by=row[10],
+        longitude=row[11],
+        latitude=row[12],
+        category=row[13],
+        ownership=row[14],
+        device_id=row[15],
+        address=row[16],
+        host=row[17],
+        channel_number=row[18],
+        profiles=profiles_from_json(row[19]),
+        capabilities=tuple(row[20]),
+        masked=row[21],
+        status=row[22],
+        status_since=row[23],
+        status_reason=row[24],
+        attributes=row[25],
+    )
+
+
+def _read_all(found: Sequence[AnyRow]) -> tuple[Point, ...]:
+    return tuple(_read(row) for row in found)
+
+
+def get(
+    connection: Connection,
+    principal: Principal,
+    point_id: str,
+    roles: Iterable[Role] = SEE_POINTS,
+) -> Point:
+    """A point. roles: those that let the principal see it, `SEE_PICTURES` for a picture of it.
+
+    Raises: NotFound where there is none, or none that the principal sees.
+    """
+    row = connection.execute(
+        _COLUMNS.where(
+            _P.id == rows.known_id("point", point_id),
+            visible(_P.organization_id, principal, roles),
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("point", point_id)
+    return _read(row)
+
+
+def get_many(connection: Connection, principal: Principal, point_ids: Iterable[str]) -> list[Point]:
+    """Points in the order asked for. Raises: NotFound naming the first that is not seen."""
+    wanted = [rows.known_id("point", each) for each in point_ids]
+    found = {
+        row[0]: _read(row)
+        for row in connection.execute(
+            _COLUMNS.where(_P.id.in_(wanted), visible(_P.organization_id, principal, SEE_POINTS))
+        )
+    }
+    for each in wanted:
+        if each not in found:
+            raise NotFound("point", each)
+    return [found[each] for each in wanted]
+
+
+def page(
+    connection: Connection,
+    principal: Principal,
+    wanted: PointFilter = EVERYTHING,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[Point]:
+    """The points that the principal sees and the filter wants, in the order they were made.
+
+    Raises: NotFound for an organisation that is not seen; Invalid.
+    """
+    conditions = [visible(_P.organization_id, principal, SEE_POINTS)]
+    if wanted.organization is not None:
+        below = organizations.get(connection, principal, wanted.organization, SEE_POINTS)
+        conditions.append(owned_within(_P.organization_id, below.path))
+    conditions.extend(_conditions(wanted))
+    return read_page(
+        connection, POINTS, _COLUMNS, conditions, _read_all, limit=limit, cursor=cursor
+    )
+
+
+def _conditions(wanted: PointFilter) -> Iterable[ColumnElement[bool]]:
+    point_rules.check_filter(wanted.status, wanted.category, wanted.ownership, wanted.assigned_by)
+    for column, value in (
+        (_P.status, wanted.status),
+        (_P.category, wanted.category),
+        (_P.ownership, wanted.ownership),
+        (_P.assigned_by, wanted.assigned_by),
+    ):
+        if value is not None:
+            yield column == value
+    if wanted.q is not None:
+        yield matching(wanted.q, (_P.name, _P.place, _P.code))
+    if wanted.bbox is not None:
+        yield from _in_box(*wanted.bbox)
+
+
+def _in_box(
+    west_deg: float, south_deg: float, east_deg: float, north_deg: float
+) -> Iterable[ColumnElement[bool]]:
+    point_rules.check_box(west_deg, south_deg, east_deg, north_deg)
+    yield _P.latitude.between(south_deg, north_deg)
+    if west_deg <= east_deg:
+        yield _P.longitude.between(west_deg, east_deg)
+    else:
+        yield or_(_P.longitude >= west_deg, _P.longitude <= east_deg)
+
+
+def create(connection: Connection, principal: Principal, new: NewPoint) -> Point:
+    """Add a point. Needs `integrator` or `admin` at the organisation it is created under.
+
+    Raises: Invalid; NotFound for an organisation that is not seen; Forbidden; Conflict.
+    """
+    home = organizations.get(connection, principal, new.organization)
+    require(principal, INTEGRATE, home.path)
+    values = point_rules.clean(
+        {
+            field.name: getattr(new, field.name)
+            for field in dataclasses.fields(new)
+            if field.name not in ("organization", "assign")
+        }
+    )
+    check_code_free(connection, principal, values["code"], None)
+    owner_id, assigned_by = _assign(
+        connection, home.id, home.path, new.assign or default_assign(home), values
+    )
+    point_id = rows.insert_row(
+        connection,
+        POINTS,
+        {
+            **values,
+            "organization_id": owner_id,
+            "home_id": home.id,
+            "assigned_by": assigned_by,
+            "profiles": [],
+            "capabilities": [],
+            "status": "unknown",
+            "status_since": now(),
+            "status_reason": "",
+        },
+    )
+    # Whoever may create under home sees all that its polygons can give it to.
+    point = get(connection, principal, point_id)
+    rows.record(connection, principal, "create", "point", point_id, point.organization.path, values)
+    return point
+
+
+def default_assign(home: Organization) -> str:
+    """How a point created under an organisation finds its owner when nobody says."""
+    return "polygon" if home.kind == "district" else "explicit"
+
+
+def _assign(
+    connection: Connection, home_id: str, home_path: str, assign: str, values: Mapping[str, Any]
+) -> tuple[str, str]:
+    """Owner id and ``assigned_by`` of a point created under an organisation."""
+    if assign == "explicit":
+        return home_id, "explicit"
+    if assign != "polygon":
+        raise Invalid.at("assign", "must be explicit or polygon")
+    longitude_deg, latitude_deg = values["longitude"], values["latitude"]
+    if longitude_deg is None or latitude_deg is None:
+        return home_id, "none"
+    owner = organizations.load_jurisdictions(
+        connection, home_path, (longitude_deg, latitude_deg)
+    ).owner(longitude_deg, latitude_deg)
+    return (owner.organization_id, "polygon") if owner else (home_id, "none")
+
+
+def update(
+    connection: Connection,
+    principal: Principal,
+    point_id: str,
+    changes: Mapping[str, Any],
+    version: int | None = None,
+) -> Point:
+    """Change a point: the fields of `NewPoint` but `assign`, attributes as a whole.
+
+    Needs `integrator` or `admin` where it is; `admin` for `masked`; for `organization`, which
+    makes it explicitly that one's, `admin` at an organisation that contains both. A new position
+    of a point that is not explicitly somebody's is looked up again, and where that gives it to
+    another organisation the role is needed at its home too. version: the one the caller read.
+    Raises: NotFound, Forbidden, Invalid, Conflict, VersionMismatch.
+    """
+    before = get(connection, principal, point_id)
+    require(principal, INTEGRATE, before.organization.path)
+    rows.check_version("point", version, before.version)
+    rows.check_fields(changes, point_rules.EDITABLE | {"organization"})
+    if changes.get("masked", before.masked) != before.masked:
+        require(principal, ADMINISTER, before.organization.path)
+    old = point_rules.editable(before)
+    values = point_rules.clean({**old, **{k: v for k, v in changes.items() if k in old}})
+    if values["code"] != before.code:
+        check_code_free(connection, principal, values["code"], before.id)
+    owner = _owner_after(connection, principal, before, values, changes.get("organization"))
+    changed = rows.difference({**old, **_owner_values(before)}, {**values, **owner})
+    if not changed:
+        return before
+    rows.update_row(connection, POINTS, "point", before.id, {**values, **owner}, version)
+    path = before.organization.path
+    rows.record(connection, principal, "update", "point", before.id, path, changed)
+    return _after(connection, before.id)
+
+
+def _owner_values(point: Point) -> dict[str, str]:
+    return {
+        "organization_id": point.organization.id,
+        "home_id": point.home_id,
+        "assigned_by": point.assigned_by,
+    }
+
+
+def _owner_after(
+    connection: Connection,
+    principal: Principal,
+    before: Point,
+    values: Mapping[str, Any],
+    organization: str | None,
+) -> dict[str, str]:
+    if organization is not None:
+        target = organizations.get(connection, principal, organization)
+        return _explicitly(principal, before, target)
+    position = (values["longitude"], values["latitude"])
+    if before.assigned_by == "explicit" or position == (before.longitude, before.latitude):
+        return _owner_values(before)
+    owner_id, assigned_by = _assign(connection, before.home_id, before.home_path, "polygon", values)
+    if owner_id != before.organization.id and not principal.may(INTEGRATE, before.home_path):
+        raise Forbidden(
+            "this position belongs to another organization: moving the point there needs the "
+            f"role admin or integrator at {before.home_path}"
+        )
+    return {"organization_id": owner_id, "home_id": before.home_id, "assigned_by": assigned_by}
+
+
+def _explicitly(principal: Principal, point: Point, target: Organization) -> dict[str, str]:
+    """Values that make a point explicitly the target's; its home follows when it lies outside."""
+    if target.id != point.organization.id:
+        require(principal, ADMINISTER, common_path(point.organization.path, target.path))
+    inside = contains(point.home_path, target.path)
+    return {
+        "organization_id": target.id,
+        "home_id": point.home_id if inside else target.id,
+        "assigned_by": "explicit",
+    }
+
+
+def assign(
+    connection: Connection,
+    principal: Principal,
+    point_ids: Iterable[str],
+    organization: str | None,
+) -> tuple[Move, ...]:
+    """Give points to an organisation explicitly, or, with None, back to the polygons.
+
+    All of them or none. Needs `admin` at an organisation that contains both sides of each move,
+    and for None at each point's home. Points that stay as they are, are not in the answer.
+    Raises: NotFound, Forbidden.
+    """
+    target = organizations.get(connection, principal, organization) if organization else None
+    moves = []
+    for point in get_many(connection, principal, dict.fromkeys(point_ids)):
+        require(principal, ADMINISTER, point.organization.path)
+        if target is not None:
+            values = _explicitly(principal, point, target)
+        else:
+            require(principal, ADMINISTER, point.home_path)
+            owner_id, assigned_by = _assign(
+                connection, point.home_id, point.home_path, "polygon", point_rules.editable(point)
+            )
+            values = {**_owner_values(point), "organization_id": owner_id}
+            values["assigned_by"] = assigned_by
+        changed = rows.difference(_owner_values(point), values)
+        if not changed:
+            continue
+        rows.update_row(connection, POINTS, "point", point.id, values, point.version)
+        after = _after(connection, point.id)
+        source = point.organization.path
+        rows.record(connection, principal, "assign", "point", point.id, source, changed)
+        moves.append(
+            Move(
+                point_id=point.id,
+                source=source,
+                target=after.organization.path,
+                assigned_by=after.assigned_by,
+            )
+        )
+    return tuple(moves)
+
+
+def delete(
+    connection: Connection, principal: Principal, point_id: str, version: int | None = None
+) -> None:
+    """Remove a point. Needs `integrator` or `admin` where it is.
+
+    Raises: NotFound, Forbidden, VersionMismatch.
+    """
+    before = get(connection, principal, point_id)
+    require(principal, INTEGRATE, before.organization.path)
+    rows.delete_row(connection, POINTS, "point", before.id, version)
+    details = {**point_rules.editable(before)}
+    path = before.organization.path
+    rows.record(connection, principal, "delete", "point", before.id, path, details)
+
+
+def set_source(
+    connection: Connection,
+    principal: Principal,
+    point_id: str,
+    device_id: str,
+    address: str,
+    version: int | None = None,
+) -> Point:
+    """Bind a point by hand to a source that a device has. Needs `integrator` or `admin` at both.
+
+    Raises: NotFound, Forbidden, VersionMismatch; Invalid where the device has no such source;
+    Conflict naming the point that has it.
+    """
+    before = get(connection, principal, point_id)
+    require(principal, INTEGRATE, before.organization.path)
+    device = connection.execute(
+        select(DEVICES.c.id, DEVICES.c.sources).where(
+            DEVICES.c.id == rows.known_id("device", device_id),
+            visible(DEVICES.c.organization_id, principal, SEE_DEVICES),
+        )
+    ).one_or_none()
+    if device is None:
+        raise NotFound("device", device_id)
+    found = {each["address"]: source_from_json(each) for each in device.sources}
+    if address not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise Invalid.at("address", f"the device has no such source; it has {known}")
+    holder = connection.scalar(
+        select(_P.id).where(_P.device_id == device.id, _P.address == address)
+    )
+    if holder is not None and holder != before.id:
+        raise Conflict(
+            "another point shows this source", other=_shown(connection, principal, holder)
+        )
+    source = found[address]
+    values = {
+        "device_id": device.id,
+        "address": address,
+        "profiles": profiles_to_json(source.profiles),
+        "capabilities": list(source.capabilities),
+    }
+    return _set_source(connection, principal, before, values, version)
+
+
+def clear_source(
+    connection: Connection, principal: Principal, point_id: str, version: int | None = None
+) -> Point:
+    """Take a point's source away; its status is unknown then. Needs `integrator` or `admin`.
+
+    Raises: NotFound, Forbidden, VersionMismatch.
+    """
+    before = get(connection, principal, point_id)
+    require(principal, INTEGRATE, before.organization.path)
+    values: dict[str, Any] = {"device_id": None, "address": None}
+    values |= {"profiles": [], "capabilities": []}
+    return _set_source(connection, principal, before, values, version)
+
+
+def _set_source(
+    connection: Connection,
+    principal: Principal,
+    before: Point,
+    values: Mapping[str, Any],
+    version: int | None,
+) -> Point:
+    unknown = {"status": "unknown", "status_since": now(), "status_reason": ""}
+    rows.update_row(connection, POINTS, "point", before.id, {**values, **unknown}, version)
+    old = {"device_id": before.device_id, "address": before.address}
+    changed = rows.difference(old, {field: values[field] for field in old})
+    path = before.organization.path
+    rows.record(connection, principal, "source", "point", before.id, path, changed)
+    return _after(connection, before.id)
+
+
+def set_status(connection: Connection, updates: Iterable[tuple[str, str, datetime, str]]) -> int:
+    """Write what agents saw: (point id, status, since, reason) each. How many rows that changed.
+
+    No version is counted up and nothing recorded: this is nobody's edit. Points that are gone,
+    or already say so, are passed over.
+    """
+    batch = [
+        {"of": point_id, "now": status, "at": to_milliseconds(since), "why": storable(reason, 2000)}
+        for point_id, status, since, reason in updates
+    ]
+    if not batch:
+        return 0
+    statement = (
+        sql_update(POINTS)
+        .where(
+            _P.id == bindparam("of"),
+            or_(_P.status != bindparam("now"), _P.status_reason != bindparam("why")),
+        )
+        .values(
+            status=bindparam("now"), status_since=bindparam("at"), status_reason=bindparam("why")
+        )
+    )
+    return connection.execute(statement, batch).rowcount
+
+
+def check_code_free(
+    connection: Connection, principal: Principal, code: str | None, but_id: str | None
+) -> None:
+    """Raises: Conflict ``code in use``, naming the point only to who sees it."""
+    if code is None:
+        return
+    holder = connection.scalar(select(_P.id).where(_P.code == code))
+    if holder is not None and holder != but_id:
+        raise Conflict("code in use", other=_shown(connection, principal, holder))
+
+
+def _shown(connection: Connection, principal: Principal, point_id: str) -> str:
+    """The id where the principal sees the point, else empty."""
+    seen = visible(_P.organization_id, principal, SEE_POINTS)
+    return connection.scalar(select(_P.id).where(_P.id == point_id, seen)) or ""
+
+
+def _after(connection: Connection, point_id: str) -> Point:
+    """A point just written, which may have left the writer's own partition."""
+    return _read(connection.execute(_COLUMNS.where(_P.id == point_id)).one())

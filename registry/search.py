@@ -1,0 +1,24 @@
+"""Text search, behind one function so that an index can take its place."""
+
+import unicodedata
+from collections.abc import Sequence
+
+from sqlalchemy import Column, ColumnElement, and_, or_
+
+from registry.errors import Invalid
+
+MAX_TERM = 100
+
+
+def matching(text: str, columns: Sequence[Column[str]]) -> ColumnElement[bool]:
+    """SQL: each word of text stands somewhere in one of the columns, whatever its case.
+
+    text: words apart by blanks, one character or more each.
+    Raises: Invalid when it is empty or longer than 100 characters.
+    """
+    words = unicodedata.normalize("NFC", text).split()
+    if not words or len(text) > MAX_TERM:
+        raise Invalid.at("q", f"must have 1 to {MAX_TERM} characters")
+    return and_(
+        *(or_(*(column.icontains(word, autoescape=True) for column in columns)) for word in words)
+    )
