@@ -1,0 +1,102 @@
+import { Http, type Query } from './http'
+import type {
+  BusEvent,
+  Channel,
+  LiveTicket,
+  Me,
+  Organization,
+  Page,
+  Patch,
+  Point,
+  ProfileName,
+  System,
+  TalkAnswer,
+} from './types'
+
+export interface PointFilter {
+  organization?: string | null
+  q?: string
+  status?: string
+  bbox?: string
+}
+
+const PAGE = 500
+
+/** Every request that the console makes, in one place. */
+export class Api {
+  constructor(readonly http: Http = new Http()) {}
+
+  signIn(name: string, password: string) {
+    return this.http.post<{ expires_in?: number }>('/auth/login', { body: { name, password } })
+  }
+
+  refreshSession() {
+    return this.http.post<{ expires_in?: number } | null>('/auth/refresh')
+  }
+
+  signOut() {
+    return this.http.post<null>('/auth/logout')
+  }
+
+  me() {
+    return this.http.get<Me>('/me')
+  }
+
+  organizations() {
+    return this.all<Organization>('/organizations', {})
+  }
+
+  points(filter: PointFilter, limit = 50, cursor: string | null = null, signal?: AbortSignal) {
+    const query = { ...filter, limit, cursor }
+    return this.http.get<Page<Point>>('/points', signal ? { query, signal } : { query })
+  }
+
+  point(id: string) {
+    return this.http.get<Point>(`/points/${encodeURIComponent(id)}`)
+  }
+
+  live(id: string, profile: ProfileName, purpose: string | null, signal?: AbortSignal) {
+    const body = purpose ? { profile, purpose } : { profile }
+    const path = `/points/${encodeURIComponent(id)}/live`
+    return this.http.post<LiveTicket>(path, signal ? { body, signal } : { body })
+  }
+
+  async snapshot(id: string): Promise<Blob> {
+    return (await this.http.send('GET', `/points/${encodeURIComponent(id)}/snapshot.jpg`)).blob()
+  }
+
+  systems() {
+    return this.all<System>('/systems', {})
+  }
+
+  channels() {
+    return this.all<Channel>('/channels', {})
+  }
+
+  patches() {
+    return this.all<Patch>('/patches', {})
+  }
+
+  /** keepalive: the request outlives the page, for the release when a tab is closed. */
+  talk(id: string, action: 'press' | 'refresh' | 'release', keepalive = false) {
+    const path = `/channels/${encodeURIComponent(id)}/talk`
+    return this.http.post<TalkAnswer | null>(path, { body: { action }, keepalive })
+  }
+
+  events(query: Query) {
+    return this.http.get<Page<BusEvent>>('/events', { query })
+  }
+
+  /** All pages of a list that is known to be short, at most `most` items. */
+  async all<T>(path: string, query: Query, most = 5000, signal?: AbortSignal): Promise<T[]> {
+    const items: T[] = []
+    let cursor: string | null = null
+    do {
+      const ask = { query: { ...query, limit: PAGE, cursor } }
+      const page: Page<T> = await this.http.get(path, signal ? { ...ask, signal } : ask)
+      items.push(...page.items)
+      cursor = page.next
+    } while (cursor && items.length < most)
+    return items
+  }
+}

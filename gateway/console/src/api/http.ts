@@ -1,0 +1,59 @@
+import { problemOf, unreachable } from './problem'
+
+export type Query = Record<string, string | number | null | undefined>
+
+export interface Ask {
+  query?: Query
+  body?: unknown
+  signal?: AbortSignal
+  keepalive?: boolean
+}
+
+/** Says who asks to be told that the session is over. */
+export type OnUnauthorized = () => void
+
+function withQuery(path: string, query: Query = {}): string {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== '')
+  const text = new URLSearchParams(given.map(([key, value]) => [key, String(value)])).toString()
+  return text ? `${path}?${text}` : path
+}
+
+/** Requests to `/api/v1` with the session cookie. Every failure is thrown as a `Problem`. */
+export class Http {
+  onUnauthorized: OnUnauthorized = () => undefined
+
+  async send(method: string, path: string, ask: Ask = {}): Promise<Response> {
+    const init: RequestInit = {
+      method,
+      credentials: 'same-origin',
+      headers: { Accept: 'application/json' },
+      signal: ask.signal ?? null,
+      keepalive: ask.keepalive ?? false,
+    }
+    if (ask.body !== undefined) {
+      init.body = JSON.stringify(ask.body)
+      init.headers = { ...init.headers, 'Content-Type': 'application/json' }
+    }
+    let response: Response
+    try {
+      response = await fetch(`/api/v1${withQuery(path, ask.query)}`, init)
+    } catch (error) {
+      if (ask.signal?.aborted) throw error
+      throw unreachable()
+    }
+    if (response.ok) return response
+    const problem = await problemOf(response)
+    if (problem.status === 401 && !path.startsWith('/auth/')) this.onUnauthorized()
+    throw problem
+  }
+
+  async get<T>(path: string, ask?: Ask): Promise<T> {
+    return (await this.send('GET', path, ask)).json() as Promise<T>
+  }
+
+  async post<T>(path: string, ask?: Ask): Promise<T> {
+    const response = await this.send('POST', path, ask)
+    const text = await response.text()
+    return (text ? JSON.parse(text) : null) as T
+  }
+}

@@ -1,0 +1,164 @@
+/** The shapes of the HTTP contract, as far as the console uses them. */
+import type { MultiPolygon, Polygon } from 'geojson'
+
+export interface Page<T> {
+  items: T[]
+  next: string | null
+  total: number
+}
+
+export interface OrganizationRef {
+  id: string
+  path: string
+  name: string
+}
+
+export type Role = 'viewer' | 'dispatcher' | 'integrator' | 'auditor' | 'clear_view' | 'admin'
+
+export interface Me {
+  id: string
+  name: string
+  roles: { role: Role; organization: OrganizationRef }[]
+}
+
+export interface Counts {
+  points: number
+  online: number
+  offline: number
+  fault: number
+  unassigned: number
+}
+
+export interface Organization {
+  id: string
+  kind: 'district' | 'station' | 'workroom'
+  name: string
+  slug: string
+  path: string
+  parent: string | null
+  jurisdiction: Polygon | MultiPolygon | null
+  counts: Counts
+}
+
+export type PointStatus = 'online' | 'offline' | 'fault' | 'unknown'
+
+export interface StreamProfile {
+  name: string
+  codec: string
+  width: number
+  height: number
+  fps: number
+}
+
+export interface Point {
+  id: string
+  code: string | null
+  name: string
+  place: string | null
+  organization: OrganizationRef
+  assigned_by: 'explicit' | 'polygon' | 'none'
+  longitude: number | null
+  latitude: number | null
+  source: { device: string; address: string } | null
+  profiles: StreamProfile[]
+  status: PointStatus
+  status_since: string | null
+  status_reason: string | null
+  capabilities: string[]
+  masked: boolean
+  shared: { share: string; ends_at: string } | null
+}
+
+export type ProfileName = 'main' | 'sub'
+
+export interface LiveTicket {
+  ticket: string
+  expires_at: string
+  profile: string
+  codec: string | null
+  width: number
+  height: number
+  urls: { frames?: string; fmp4?: string; mjpeg?: string; whep?: string }
+}
+
+export type Floor = 'idle' | 'taken' | 'busy'
+
+export interface ChannelState {
+  floor: Floor
+  talker: string | null
+  talker_alias: string | null
+  since: string | null
+  emergency: boolean
+  health: string | null
+}
+
+export interface Channel {
+  id: string
+  system: string | { id: string; name: string }
+  address: string
+  name: string
+  organization: OrganizationRef | string
+  kind: 'trunk' | 'ptt'
+  state: ChannelState | null
+}
+
+export interface System {
+  id: string
+  name: string
+  adapter?: string
+  status?: string
+}
+
+export type Direction = 'both' | 'talk' | 'listen'
+export type PatchVoice = 'frames' | 'silence' | 'events'
+
+export interface PatchMember {
+  channel: string
+  direction: Direction
+  priority: number
+}
+
+export interface PatchMemberState {
+  channel: string
+  keyed: boolean
+  missed: boolean
+  suspended: boolean
+  health: string | null
+}
+
+export interface PatchState {
+  floor: Floor
+  holder: { channel: string; talker: string | null; talker_alias?: string | null } | null
+  queue: { channel: string; talker: string | null; talker_alias?: string | null }[]
+  members: PatchMemberState[]
+  emergency: boolean
+  since: string | null
+}
+
+export interface Patch {
+  id: string
+  name: string
+  organization: OrganizationRef | string
+  enabled: boolean
+  queue: boolean
+  voice: PatchVoice
+  members: PatchMember[]
+  state: PatchState | null
+}
+
+export interface TalkAnswer {
+  transmission: string
+  state: 'granted' | 'queued' | 'denied'
+  position: number | null
+  reason: string | null
+}
+
+/** A CloudEvent of the bus, as the event stream and the history give it. */
+export interface BusEvent {
+  id: string
+  type: string
+  source?: string
+  subject: string
+  time: string
+  data: Record<string, unknown>
+}

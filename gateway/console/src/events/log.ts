@@ -1,0 +1,53 @@
+import { ref, shallowRef } from 'vue'
+import type { Api } from '@/api/api'
+import type { EventStream } from '@/api/stream'
+import type { BusEvent } from '@/api/types'
+
+const KEPT = 500
+const HISTORY = 100
+/** Says that a talk still lives, at most once a second: of no interest in a list. */
+const REFRESH = 'hutong.floor.refreshed'
+
+export type EventLog = ReturnType<typeof createEventLog>
+
+/** The newest events, newest first: history once, then the stream. */
+export function createEventLog(api: Api, stream: EventStream) {
+  const items = shallowRef<BusEvent[]>([])
+  const loaded = ref(false)
+
+  function add(events: readonly BusEvent[]): void {
+    items.value = merge(items.value, events)
+  }
+
+  async function load(): Promise<void> {
+    const page = await api.events({ limit: HISTORY })
+    add(page.items)
+    loaded.value = true
+  }
+
+  function clear(): void {
+    items.value = []
+    loaded.value = false
+  }
+
+  stream.on('event', (data) => add([data as BusEvent]))
+  stream.whenOpened(() => {
+    if (!loaded.value) void load().catch(() => undefined)
+  })
+  return { items, loaded, clear }
+}
+
+/** Newest first, each id once, bounded. */
+export function merge(known: readonly BusEvent[], more: readonly BusEvent[]): BusEvent[] {
+  const ids = new Set(known.map(({ id }) => id))
+  const fresh: BusEvent[] = []
+  for (const event of more) {
+    if (event.type === REFRESH || ids.has(event.id)) continue
+    ids.add(event.id)
+    fresh.push(event)
+  }
+  if (fresh.length === 0) return known.slice()
+  return [...fresh, ...known]
+    .sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : 0))
+    .slice(0, KEPT)
+}

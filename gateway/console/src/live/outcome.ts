@@ -1,0 +1,53 @@
+import type { Problem } from '@/api/problem'
+
+/** How one attempt at a stream came out: for good, for now, or only this way of playing it. */
+export type Outcome =
+  | { kind: 'ended'; reason: string; detail: string | null }
+  | { kind: 'retry'; reason: string; detail: string | null; waitMs: number }
+  | { kind: 'next' }
+
+const SLOW_RETRY_MS = 5000
+
+/** What follows from a refused `POST /points/{id}/live`. */
+export function afterProblem(problem: Problem): Outcome {
+  const detail = problem.detail ?? (problem.title || null)
+  const ended = (reason: string): Outcome => ({ kind: 'ended', reason, detail })
+  switch (problem.status) {
+    case 401:
+      return ended('signed_out')
+    case 403:
+      return ended('forbidden')
+    case 404:
+      return ended('not_found')
+    case 409:
+      return ended('no_source')
+    case 422:
+      return ended(problem.concerns('purpose') ? 'purpose' : 'refused')
+    case 429:
+    case 503: {
+      const waitMs = (problem.retryAfterS ?? SLOW_RETRY_MS / 1000) * 1000
+      return { kind: 'retry', reason: 'limit', detail, waitMs }
+    }
+    case 0:
+      return { kind: 'retry', reason: 'network', detail: null, waitMs: 0 }
+    default:
+      return { kind: 'retry', reason: 'gateway', detail, waitMs: SLOW_RETRY_MS }
+  }
+}
+
+/** What follows from the end of a live WebSocket that said nothing before it closed. */
+export function afterClose(code: number, text: string): Outcome {
+  const detail = text || null
+  switch (code) {
+    case 4401:
+      return { kind: 'retry', reason: 'ticket', detail, waitMs: 0 }
+    case 4403:
+      return { kind: 'ended', reason: 'right_lost', detail }
+    case 4404:
+      return { kind: 'ended', reason: 'no_source', detail }
+    case 4429:
+      return { kind: 'retry', reason: 'limit', detail, waitMs: SLOW_RETRY_MS }
+    default:
+      return { kind: 'retry', reason: 'network', detail, waitMs: 0 }
+  }
+}

@@ -1,0 +1,71 @@
+import { computed, reactive, ref } from 'vue'
+import type { Api } from '@/api/api'
+import type { EventStream } from '@/api/stream'
+import type { Channel, ChannelState, Patch, PatchState, System } from '@/api/types'
+
+export type Radio = ReturnType<typeof createRadio>
+
+/** Systems, channels and patches with their present floor. */
+export function createRadio(api: Api, stream: EventStream) {
+  const systems = reactive(new Map<string, System>())
+  const channels = reactive(new Map<string, Channel>())
+  const patches = reactive(new Map<string, Patch>())
+  const loaded = ref(false)
+  // States that arrive while the lists are on their way are newer than those in the lists.
+  let fresher: { channels: Map<string, ChannelState>; patches: Map<string, PatchState> } | null =
+    null
+
+  async function load(): Promise<void> {
+    const mine = (fresher = { channels: new Map(), patches: new Map() })
+    const [allSystems, allChannels, allPatches] = await Promise.all([
+      // Whoever may not see the systems still sees their channels.
+      api.systems().catch(() => []),
+      api.channels(),
+      api.patches(),
+    ])
+    if (fresher !== mine) return
+    replace(systems, allSystems)
+    replace(channels, allChannels)
+    replace(patches, allPatches)
+    mine.channels.forEach((state, id) => setChannel(id, state))
+    mine.patches.forEach((state, id) => setPatch(id, state))
+    fresher = null
+    loaded.value = true
+  }
+
+  function setChannel(id: string, state: ChannelState): void {
+    fresher?.channels.set(id, state)
+    const channel = channels.get(id)
+    if (channel) channels.set(id, { ...channel, state })
+  }
+
+  function setPatch(id: string, state: PatchState): void {
+    fresher?.patches.set(id, state)
+    const patch = patches.get(id)
+    if (patch) patches.set(id, { ...patch, state })
+  }
+
+  function clear(): void {
+    fresher = null
+    for (const map of [systems, channels, patches]) map.clear()
+    loaded.value = false
+  }
+
+  stream.on('channel', (data) => {
+    const { id, state } = data as { id: string; state: ChannelState }
+    setChannel(id, state)
+  })
+  stream.on('patch', (data) => {
+    const { id, state } = data as { id: string; state: PatchState }
+    setPatch(id, state)
+  })
+  stream.whenOpened(() => void load().catch(() => undefined))
+
+  const emergencies = computed(() => [...channels.values()].filter(({ state }) => state?.emergency))
+  return { systems, channels, patches, loaded, emergencies, load, clear }
+}
+
+function replace<T extends { id: string }>(map: Map<string, T>, items: readonly T[]): void {
+  map.clear()
+  for (const item of items) map.set(item.id, item)
+}
