@@ -132,10 +132,10 @@ class RadioAgent:
             if self._expiry is not None:
                 self._expiry.cancel()
 
-    def retire(self, kept: set[str]) -> None:
-        """Clear the retained state of channels that are no longer ours."""
+    def retire(self, kept: set[tuple[str, str]]) -> None:
+        """Clear the retained state of channels that went or moved. kept: (id, org) that stay."""
         for state in self._states.values():
-            if state.channel.id not in kept:
+            if (state.channel.id, state.channel.org) not in kept:
                 self._bus.clear_state(self._state_topic(state.channel))
 
     # --- the air, outwards ----------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""`hutong demo`: a whole district on one machine, built through the public API."""

@@ -1,0 +1,387 @@
+"""The roster: what the registry says should run on this node, and keeping it so.
+
+Reads the registry when something changed, starts and stops agents, tells the bridge the patches,
+and publishes each system's config. Goes on with what it knew while the database is away.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from adapters.base import Adapter, RadioTraits
+from adapters.catalog import load as load_kind
+from adapters.errors import AdapterError
+from gateway.agents.build import radio_adapter, video_adapter
+from gateway.agents.device import BoundPoint, DeviceAgent, StatusChange, StatusWriter
+from gateway.agents.radio import Channel, RadioAgent
+from gateway.agents.supervisor import Budget
+from gateway.bus.client import Bus
+from gateway.interop.bridge import Bridge
+from gateway.interop.definitions import (
+    ChannelDefinition,
+    Definitions,
+    DefinitionsFile,
+    PatchDefinition,
+    PatchMember,
+    UnitDefinition,
+)
+from registry import changes, channels, devices, patches, points, systems, units
+from registry.database import Database
+from registry.errors import DatabaseAway
+
+log = structlog.get_logger("roster")
+
+LOOK_EVERY_S = 2.0
+FULL_LOOK_EVERY_S = 15.0
+
+Open = Callable[[bytes], str]
+"""Opens a sealed secret."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Wanted:
+    """All that the registry says, in one reading."""
+
+    devices: tuple[devices.RunningDevice, ...]
+    systems: tuple[systems.RunningSystem, ...]
+    definitions: Definitions
+
+
+@dataclasses.dataclass(slots=True)
+class _Run:
+    """An agent at work. key: what it was started with; another key means a new start."""
+
+    key: object
+    agent: Any
+    task: asyncio.Task[None]
+
+
+class Agents:
+    """The agents of this node by id: devices and radio systems."""
+
+    def __init__(self) -> None:
+        self.devices: dict[str, DeviceAgent] = {}
+        self.systems: dict[str, RadioAgent] = {}
+
+
+class Roster:
+    """roles: ``agent`` runs agents, ``bridge`` feeds the bridge; both where the role is ``all``."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        database: Database,
+        open_secret: Open,
+        definitions_file: DefinitionsFile,
+        bridge: Bridge | None,
+        run_agents: bool,
+    ) -> None:
+        self.agents = Agents()
+        self._bus = bus
+        self._database = database
+        self._open = open_secret
+        self._file = definitions_file
+        self._bridge = bridge
+        self._run_agents = run_agents
+        self._budget = Budget()
+        self._writer = StatusWriter()
+        self._runs: dict[str, _Run] = {}
+        self._configs: dict[str, dict[str, Any]] = {}
+        self._nudged = asyncio.Event()
+        self._settled = asyncio.Condition()
+        self._rounds = 0
+
+    def nudge(self) -> None:
+        """Something was written: look now."""
+        self._nudged.set()
+
+    async def look_now(self) -> None:
+        """Look, and return when everything runs as the registry says."""
+        wanted = self._rounds + 2 if self._nudged.is_set() else self._rounds + 1
+        self.nudge()
+        async with self._settled:
+            await self._settled.wait_for(lambda: self._rounds >= wanted)
+
+    async def run(self) -> None:
+        if self._bridge is not None and (known := self._file.load()) is not None:
+            self._bridge.define(known)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._writer.batches(self._store))
+                group.create_task(self._follow())
+        finally:
+            await self._stop_all()
+
+    async def _follow(self) -> None:
+        stamp: str | None = None
+        last_full_s = float("-inf")
+        now_s = asyncio.get_running_loop().time
+        while True:
+            nudged = self._nudged.is_set()
+            self._nudged.clear()
+            with contextlib.suppress(DatabaseAway):
+                fresh = await self._database.read(changes.stamp)
+                if nudged or fresh != stamp or now_s() - last_full_s > FULL_LOOK_EVERY_S:
+                    await self._take(await self._database.read(read_wanted))
+                    stamp, last_full_s = fresh, now_s()
+            async with self._settled:
+                self._rounds += 1
+                self._settled.notify_all()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._nudged.wait()
+
+    async def _take(self, wanted: _Wanted) -> None:
+        if self._bridge is not None:
+            self._bridge.define(wanted.definitions)
+            try:
+                self._file.save(wanted.definitions)
+            except OSError as error:
+                log.warning("definitions not saved", reason=str(error))
+        if self._run_agents:
+            self._publish_configs(wanted.systems)
+            await self._reconcile(wanted)
+
+    # --- systems' retained config ---------------------------------------------------------------
+
+    def _publish_configs(self, wanted: tuple[systems.RunningSystem, ...]) -> None:
+        topics = self._bus.topics
+        fresh = {run.system.id: _config(run) for run in wanted}
+        for system_id, config in fresh.items():
+            if self._configs.get(system_id) != config:
+                self._bus.set_state(topics.system_config(system_id), config)
+        for system_id in self._configs.keys() - fresh.keys():
+            self._bus.clear_state(topics.system_config(system_id))
+        self._configs = fresh
+
+    # --- agents ---------------------------------------------------------------------------------
+
+    async def _reconcile(self, wanted: _Wanted) -> None:
+        keys: dict[str, object] = {}
+        starts: dict[str, Callable[[], Any]] = {}
+        for device in wanted.devices:
+            keys[device.device.id] = _device_key(device)
+            starts[device.device.id] = lambda device=device: self._device_agent(device)
+        for system in wanted.systems:
+            keys[system.system.id] = _system_key(system)
+            starts[system.system.id] = lambda system=system: self._radio_agent(system)
+        for name in [n for n, run in self._runs.items() if keys.get(n) != run.key]:
+            await self._stop(name, wanted)
+        for device in wanted.devices:
+            run = self._runs.get(device.device.id)
+            if run is not None:
+                run.agent.rebind(_bound(device))
+        for name in keys.keys() - self._runs.keys():
+            self._start(name, keys[name], starts[name])
+
+    def _start(self, name: str, key: object, make: Callable[[], Any]) -> None:
+        try:
+            agent = make()
+        except AdapterError as error:
+            log.error("agent cannot start", id=name, reason=str(error))
+            return
+        if isinstance(agent, DeviceAgent):
+            self.agents.devices[name] = agent
+        else:
+            self.agents.systems[name] = agent
+        task = asyncio.create_task(self._guard(name, agent.run()))
+        self._runs[name] = _Run(key=key, agent=agent, task=task)
+
+    async def _guard(self, name: str, running: Coroutine[Any, Any, None]) -> None:
+        """An agent's own mistake ends that agent, is logged, and is mended at the next change."""
+        try:
+            await running
+        except Exception:
+            log.exception("agent failed", id=name)
+
+    async def _stop(self, name: str, wanted: _Wanted | None = None) -> None:
+        run = self._runs.pop(name)
+        self.agents.devices.pop(name, None)
+        self.agents.systems.pop(name, None)
+        run.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await run.task
+        if wanted is None:
+            return
+        if isinstance(run.agent, RadioAgent):
+            kept = {(c.id, c.organization.path) for s in wanted.systems for c in s.channels}
+            run.agent.retire(kept)
+        else:
+            points_kept = {(p.id, p.org) for d in wanted.devices for p in _bound(d).values()}
+            run.agent.retire(points_kept)
+
+    async def _stop_all(self) -> None:
+        for name in list(self._runs):
+            await self._stop(name)
+
+    def _device_agent(self, run: devices.RunningDevice) -> DeviceAgent:
+        return DeviceAgent(
+            self._bus,
+            device_id=run.device.id,
+            make=lambda: self.adapter_of(run),
+            points=_bound(run),
+            budget=self._budget,
+            report=self._writer.report,
+        )
+
+    def adapter_of(self, run: devices.RunningDevice) -> Adapter:
+        """An adapter for a registered device. Raises: AdapterError."""
+        device = run.device
+        password = self._open(run.secret) if run.secret else ""
+        return video_adapter(
+            device.adapter, device.endpoint, device.username, password, device.settings
+        )
+
+    def _radio_agent(self, run: systems.RunningSystem) -> RadioAgent:
+        system = run.system
+        secrets = json.loads(self._open(run.secrets)) if run.secrets else {}
+        settings = {**system.settings, **secrets}
+        return RadioAgent(
+            self._bus,
+            system_id=system.id,
+            org=system.organization.path,
+            make=lambda addresses: radio_adapter(system.adapter, settings, addresses),
+            traits=traits_of(system.adapter),
+            channels=tuple(_channel(channel) for channel in run.channels),
+            budget=self._budget,
+        )
+
+    # --- status, to the registry ----------------------------------------------------------------
+
+    async def _store(self, batch: list[StatusChange]) -> bool:
+        try:
+            await self._database.write(lambda connection: _store_status(connection, batch))
+        except DatabaseAway:
+            return False
+        return True
+
+
+def _store_status(connection: Connection, batch: list[StatusChange]) -> None:
+    points.set_status(
+        connection,
+        [(c.point_id, c.status, c.since, c.reason) for c in batch if c.point_id is not None],
+    )
+    for change in batch:
+        if change.point_id is None:
+            identity = change.identity
+            devices.set_status(
+                connection,
+                change.device_id,
+                change.status,
+                change.since,
+                change.reason,
+                devices.DeviceIdentity(**dataclasses.asdict(identity)) if identity else None,
+            )
+
+
+def read_wanted(connection: Connection) -> _Wanted:
+    """One reading of all that agents and bridge need."""
+    all_systems = systems.running(connection)
+    adapters = {run.system.id: run.system.adapter for run in all_systems}
+    return _Wanted(
+        devices=devices.running(connection),
+        systems=all_systems,
+        definitions=Definitions(
+            channels=tuple(
+                _channel_definition(channel, adapters)
+                for channel in channels.every(connection)
+                if channel.system_id in adapters
+            ),
+            patches=tuple(_patch_definition(patch) for patch in patches.running(connection)),
+            units=tuple(
+                UnitDefinition(
+                    alias=unit.alias,
+                    priority=unit.priority,
+                    addresses={a.system: a.address for a in unit.addresses},
+                )
+                for unit in units.every(connection)
+            ),
+        ),
+    )
+
+
+def traits_of(adapter: str) -> RadioTraits:
+    """What a kind of system can do; the defaults for a kind that is not installed here."""
+    try:
+        return load_kind(adapter).traits or RadioTraits()
+    except AdapterError:
+        return RadioTraits()
+
+
+def _channel_definition(
+    channel: channels.Channel, adapters: Mapping[str, str]
+) -> ChannelDefinition:
+    traits = traits_of(adapters[channel.system_id])
+    return ChannelDefinition(
+        id=channel.id,
+        name=channel.name,
+        org=channel.organization.path,
+        system_id=channel.system_id,
+        receive_only=traits.receive_only,
+        can_tell=traits.can_tell,
+    )
+
+
+def _patch_definition(patch: patches.Patch) -> PatchDefinition:
+    return PatchDefinition(
+        id=patch.id,
+        name=patch.name,
+        org=patch.organization.path,
+        hang_s=patch.hang_s,
+        max_talk_s=patch.max_talk_s,
+        queue=patch.queue,
+        voice=patch.voice,
+        members=tuple(
+            PatchMember(
+                channel=member.channel_id, direction=member.direction, priority=member.priority
+            )
+            for member in patch.members
+        ),
+    )
+
+
+def _channel(channel: channels.Channel) -> Channel:
+    return Channel(
+        id=channel.id,
+        address=channel.address,
+        org=channel.organization.path,
+        gateway_unit_id=channel.gateway_unit_id,
+        hold_s=channel.hold_s,
+        echo_s=channel.echo_s,
+    )
+
+
+def _config(run: systems.RunningSystem) -> dict[str, Any]:
+    return {
+        "version": run.system.version,
+        "adapter": run.system.adapter,
+        "channels": [dataclasses.asdict(_channel(channel)) for channel in run.channels],
+    }
+
+
+def _bound(run: devices.RunningDevice) -> dict[str, BoundPoint]:
+    return {
+        source.address: BoundPoint(id=source.point_id, org=source.organization_path)
+        for source in run.device.sources
+        if source.point_id is not None and source.organization_path is not None
+    }
+
+
+def _device_key(run: devices.RunningDevice) -> object:
+    device = run.device
+    settings = json.dumps(dict(device.settings), sort_keys=True)
+    return (device.adapter, device.endpoint, device.username, run.secret, settings)
+
+
+def _system_key(run: systems.RunningSystem) -> object:
+    system = run.system
+    settings = json.dumps(dict(system.settings), sort_keys=True)
+    bindings = tuple(_channel(channel) for channel in run.channels)
+    return (system.adapter, system.organization.path, run.secrets, settings, bindings)
