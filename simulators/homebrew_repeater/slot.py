@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Callable
 
 from simulators.homebrew_repeater import burst
@@ -46,7 +47,6 @@ class Talk:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = loop.create_future()
-        self.pressed_s = loop.time()
         self.packets = 0
         self._loop = loop
         self._repeater, self._slot, self._control = repeater, slot, control
@@ -64,13 +64,13 @@ class Talk:
             slot=slot,
             private=control.private,
             origin="air",
-            started_s=self.pressed_s,
+            started_s=time.monotonic(),
             control_checks=1,
             alias=alias,
         )
         header = burst.header(control.encode(), colour_code)
         self._burst(FrameType.DATA_SYNC, DataType.VOICE_HEADER, header)
-        self._due_s = self.pressed_s + burst.FRAME_S
+        self._due_s = loop.time() + burst.FRAME_S
         self._timer = loop.call_at(self._due_s, self._tick)
 
     def release(self) -> asyncio.Future[None]:
@@ -138,7 +138,7 @@ class Talk:
 
     def _end(self, reason: str) -> None:
         self._timer.cancel()
-        self.heard.ended_s = self._loop.time()
+        self.heard.ended_s = time.monotonic()
         self.heard.ended_by = reason
         self.ended.set_result(None)
         self._finished(self)
@@ -175,7 +175,7 @@ class Slot:
             self.counts.data += 1
             self._changed()
             return
-        now_s = asyncio.get_running_loop().time()
+        now_s = time.monotonic()
         reception = self._reception_of(packet, now_s)
         if reception is None:
             self.counts.ignored += 1
@@ -194,7 +194,7 @@ class Slot:
             self._watchdog.cancel()
             self._watchdog = None
         if self.reception is not None:
-            self.reception.end(reason, asyncio.get_running_loop().time())
+            self.reception.end(reason, time.monotonic())
             self._ended_stream = self.reception.heard.stream
             self.reception = None
             self._changed()
