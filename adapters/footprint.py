@@ -8,6 +8,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+_POOL_OF_THE_LOOP = "asyncio_"
+"""Names of the threads of a loop's default executor: they stay, idle, until the loop ends, and
+`asyncio.run` waits for them, so one that is stuck shows there."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Footprint:
@@ -15,7 +19,7 @@ class Footprint:
 
     tasks: frozenset[str]
     descriptors: frozenset[str]
-    threads: frozenset[int]
+    threads: frozenset[str]
     children: frozenset[str]
 
     @classmethod
@@ -23,7 +27,11 @@ class Footprint:
         return cls(
             tasks=frozenset(f"{id(task)} {task!r}"[:200] for task in asyncio.all_tasks()),
             descriptors=frozenset(_descriptors()),
-            threads=frozenset(thread.ident or 0 for thread in threading.enumerate()),
+            threads=frozenset(
+                f"{thread.name} ({thread.ident})"
+                for thread in threading.enumerate()
+                if not thread.name.startswith(_POOL_OF_THE_LOOP)
+            ),
             children=frozenset(_children()),
         )
 
@@ -34,7 +42,7 @@ class Footprint:
         return [
             *tasks,
             *sorted(self.descriptors - before.descriptors),
-            *(f"thread {ident}" for ident in self.threads - before.threads),
+            *(f"thread {name}" for name in self.threads - before.threads),
             *(f"child process {pid}" for pid in self.children - before.children),
         ]
 

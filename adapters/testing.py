@@ -92,6 +92,7 @@ class Peer(abc.ABC):
 
     async def ready(self) -> None:
         """Wait until the adapter, which is online, and the peer can do things together."""
+        return
 
     @abc.abstractmethod
     async def send_garbage(self) -> None:

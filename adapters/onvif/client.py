@@ -1,6 +1,5 @@
 """One device over HTTP: calls in, replies or errors of ours out."""
 
-import asyncio
 import contextlib
 import dataclasses
 import ssl
@@ -176,7 +175,7 @@ async def _body(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
 @contextlib.asynccontextmanager
 async def connect(settings: OnvifSettings) -> AsyncIterator[OnvifClient]:
     """A client of one device, with connections of its own that end with it."""
-    await asyncio.to_thread(wsdl.load)
+    await wsdl.loaded()
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=4, keepalive_timeout=_KEEP_OPEN_S),
         timeout=aiohttp.ClientTimeout(total=settings.timeout_s),

@@ -56,10 +56,10 @@ def _clock(reply: Any) -> datetime | None:
 def _services(reply: Any) -> dict[str, str]:
     names = wsdl.namespaces()
     found: dict[str, str] = {}
-    for service in reply or ():
-        name, address = names.get(service["Namespace"] or ""), service["XAddr"]
+    for service in reply.iterchildren("{*}Service"):
+        name, address = names.get(_text(service, "Namespace")), _text(service, "XAddr")
         if name and address:
-            found.setdefault(name, address.strip())
+            found.setdefault(name, address)
     return found
 
 
@@ -87,32 +87,45 @@ def _identity(reply: Any) -> Identity:
 
 
 def _video_sources(reply: Any) -> tuple[str, ...]:
-    return tuple(source["token"] for source in reply or () if source["token"])
+    tokens = (source.get("token") for source in reply.iterchildren("{*}VideoSources"))
+    return tuple(token for token in tokens if token)
 
 
 def _profiles(reply: Any) -> tuple[MediaProfile, ...]:
-    return tuple(
-        profile for entry in reply or () if (profile := _profile(entry)) and profile.source
-    )
+    profiles = (_profile(entry) for entry in reply.iterchildren("{*}Profiles"))
+    return tuple(profile for profile in profiles if profile and profile.source)
 
 
 def _profile(entry: Any) -> MediaProfile | None:
-    source, encoder = entry["VideoSourceConfiguration"], entry["VideoEncoderConfiguration"]
-    if not entry["token"] or not source or not encoder:
+    source = entry.find("{*}VideoSourceConfiguration")
+    encoder = entry.find("{*}VideoEncoderConfiguration")
+    if not entry.get("token") or source is None or encoder is None:
         return None
-    size, rate = encoder["Resolution"], encoder["RateControl"]
-    encoding = (encoder["Encoding"] or "").strip()
+    encoding = _text(encoder, "Encoding")
     return MediaProfile(
-        token=entry["token"],
-        source=source["SourceToken"] or "",
-        source_name=(source["Name"] or "").strip(),
+        token=entry.get("token"),
+        source=_text(source, "SourceToken"),
+        source_name=_text(source, "Name"),
         codec=_CODECS.get(encoding.upper(), encoding.lower()),
-        width=int(size["Width"] or 0) if size else 0,
-        height=int(size["Height"] or 0) if size else 0,
-        fps=float(rate["FrameRateLimit"] or 0) if rate else 0.0,
-        ptz=entry["PTZConfiguration"] is not None,
-        audio=entry["AudioEncoderConfiguration"] is not None,
+        width=int(_number(encoder, "Resolution/{*}Width")),
+        height=int(_number(encoder, "Resolution/{*}Height")),
+        fps=_number(encoder, "RateControl/{*}FrameRateLimit"),
+        ptz=entry.find("{*}PTZConfiguration") is not None,
+        audio=entry.find("{*}AudioEncoderConfiguration") is not None,
     )
+
+
+def _text(element: Any, path: str) -> str:
+    return (element.findtext(f"{{*}}{path}") or "").strip()
+
+
+def _number(element: Any, path: str) -> float:
+    """A size or rate; 0 where there is none, or nonsense."""
+    try:
+        number = float(_text(element, path) or 0)
+    except ValueError:
+        return 0.0
+    return number if 0 <= number < 1e9 else 0.0
 
 
 def _uri(reply: Any) -> str:
@@ -134,6 +147,7 @@ GET_SERVICES = Call(
     operation="GetServices",
     parameters={"IncludeCapability": False},
     read=_services,
+    lean=True,
 )
 GET_CAPABILITIES = Call(
     service="devicemgmt",
@@ -142,8 +156,10 @@ GET_CAPABILITIES = Call(
     read=_capabilities,
 )
 GET_IDENTITY = Call(service="devicemgmt", operation="GetDeviceInformation", read=_identity)
-GET_VIDEO_SOURCES = Call(service="media", operation="GetVideoSources", read=_video_sources)
-GET_PROFILES = Call(service="media", operation="GetProfiles", read=_profiles)
+GET_VIDEO_SOURCES = Call(
+    service="media", operation="GetVideoSources", read=_video_sources, lean=True
+)
+GET_PROFILES = Call(service="media", operation="GetProfiles", read=_profiles, lean=True)
 
 
 def get_stream_uri(profile_token: str, transport: str) -> Call[str]:

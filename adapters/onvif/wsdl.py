@@ -5,6 +5,7 @@ its constructor talks to the device and opens a PullPoint subscription that it n
 only its documents, its service table and its token are used, and nothing here touches a network.
 """
 
+import asyncio
 import contextlib
 import functools
 import logging
@@ -39,7 +40,7 @@ with _logging_untouched():
     from onvif.client import UsernameDigestTokenDtDiff as OnvifToken
     from onvif.definition import SERVICES
 
-__all__ = ["SERVICES", "OnvifToken", "load", "operation"]
+__all__ = ["SERVICES", "OnvifToken", "load", "loaded", "namespaces", "operation"]
 
 USED = ("devicemgmt", "media", "ptz")
 """The services we call: those of onvif-zeep's table that are parsed."""
@@ -57,7 +58,13 @@ class _Parsed:
         self._lock = threading.Lock()
         self._bindings: dict[str, Any] = {}
 
+    @property
+    def there(self) -> bool:
+        return bool(self._bindings)
+
     def bindings(self) -> dict[str, Any]:
+        if self._bindings:
+            return self._bindings
         with self._lock:
             if not self._bindings:
                 self._bindings = {name: self._binding(name) for name in USED}
@@ -80,8 +87,14 @@ def _parsed() -> _Parsed:
     return _Parsed()
 
 
+async def loaded() -> None:
+    """Return when the WSDLs are parsed: about 0.3 s, once per process, in a thread."""
+    if not _parsed().there:
+        await asyncio.to_thread(load)
+
+
 def load() -> None:
-    """Parse the WSDLs unless that was done. Takes about 0.3 s, once; call it in a thread."""
+    """Parse the WSDLs unless that was done."""
     _parsed().bindings()
 
 
