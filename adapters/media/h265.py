@@ -6,6 +6,11 @@ from collections.abc import Iterable, Mapping
 from adapters.errors import NotSupported, ProtocolViolation
 from adapters.media.bits import BitReader, unescape
 from adapters.media.h264 import decode_sets
+from adapters.media.h265_timing import (
+    frame_rate_after_depths,
+    frame_rate_of_vps,
+    profile_tier_level,
+)
 from adapters.media.nal import MAX_NAL_BYTES, NalKind, VideoFormat
 
 VPS, SPS, PPS, DELIMITER = 32, 33, 34, 35
@@ -16,7 +21,8 @@ AGGREGATION, FRAGMENTATION, PACI = 48, 49, 50
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Sps:
     """What a sequence parameter set says. profile: the 12 bytes of general profile, tier and
-    level. width, height: pixels after cropping. chroma: chroma_format_idc; depths in bits."""
+    level. width, height: pixels after cropping. chroma: chroma_format_idc; depths in bits.
+    fps: 0 if unknown."""
 
     sub_layers: int
     nested: bool
@@ -26,6 +32,7 @@ class Sps:
     height: int
     bit_depth_luma: int
     bit_depth_chroma: int
+    fps: float
 
     @property
     def codec(self) -> str:
@@ -51,7 +58,7 @@ def parse_sps(nal: bytes) -> Sps:
     bits.read(4)
     sub_layers = bits.read(3) + 1
     nested = bits.flag()
-    profile = _profile_tier_level(bits, sub_layers)
+    profile = profile_tier_level(bits, sub_layers)
     bits.ue()
     chroma = bits.ue()
     separate = chroma == 3 and bits.flag()
@@ -72,42 +79,8 @@ def parse_sps(nal: bytes) -> Sps:
         height=height,
         bit_depth_luma=luma_bits,
         bit_depth_chroma=chroma_bits,
+        fps=frame_rate_after_depths(bits, sub_layers, chroma),
     )
-
-
-def _profile_tier_level(bits: BitReader, sub_layers: int) -> bytes:
-    general = bits.read(96).to_bytes(12, "big")
-    present = [(bits.flag(), bits.flag()) for _ in range(sub_layers - 1)]
-    if sub_layers > 1:
-        bits.read(2 * (9 - sub_layers))
-    for has_profile, has_level in present:
-        if has_profile:
-            bits.read(88)
-        if has_level:
-            bits.read(8)
-    return general
-
-
-def frame_rate(vps: bytes) -> float:
-    """Frames a second from a video parameter set; 0 where it does not say."""
-    try:
-        bits = BitReader(unescape(vps[2:]))
-        bits.read(12)
-        sub_layers = bits.read(3) + 1
-        bits.read(17)
-        _profile_tier_level(bits, sub_layers)
-        for _ in range(sub_layers if bits.flag() else 1):
-            bits.ue()
-            bits.ue()
-            bits.ue()
-        layers = bits.read(6) + 1
-        bits.read(min(bits.ue(), 1023) * layers)
-        if not bits.flag():
-            return 0.0
-        ticks, scale = bits.read(32), bits.read(32)
-    except ProtocolViolation:
-        return 0.0
-    return scale / ticks if ticks and 0 < scale / ticks <= 240 else 0.0
 
 
 def hvcc(sps: Sps, sets: Mapping[int, list[bytes]]) -> bytes:
@@ -225,7 +198,7 @@ class H265:
             bits.read(4)
             sub_layers = bits.read(3) + 1
             bits.read(1)
-            _profile_tier_level(bits, sub_layers)
+            profile_tier_level(bits, sub_layers)
         return kind, bits.ue()
 
     def parameter_sets_of(self, fmtp: Mapping[str, str]) -> list[bytes]:
@@ -245,5 +218,5 @@ class H265:
             description=hvcc(sps, by_type),
             width=sps.width,
             height=sps.height,
-            fps=frame_rate(by_type[VPS][0]),
+            fps=frame_rate_of_vps(by_type[VPS][0]) or sps.fps,
         )

@@ -65,6 +65,7 @@ class SequenceOrder:
         if sequence == self._expected or self._expected is None:
             first = self._expected is None
             self._expected = (sequence + 1) & 0xFFFF
+            self._restart = None
             return Arrival.GAP if first else Arrival.NEXT
         ahead = (sequence - self._expected) & 0xFFFF
         if ahead < 0x8000 or sequence == self._restart:
