@@ -16,6 +16,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from registry import migrations
 from registry.errors import Conflict, DatabaseAway, DatabaseUnusable, Invalid
 
+__all__ = ["Connection", "Database"]
+
 T = TypeVar("T")
 
 SQLITE_AWAY = frozenset(

@@ -12,7 +12,7 @@ from registry.errors import Conflict, Invalid, NotFound, Reason
 from registry.identity import parse_id
 from registry.jurisdictions import Jurisdiction, Jurisdictions, area_m2, read_geometry
 from registry.models import CHANNELS, DEVICES, ORGANIZATIONS, PATCHES, POINTS, ROLES, SYSTEMS, UNITS
-from registry.paging import AnyRow
+from registry.paging import MAX_LIMIT, AnyRow, Page, decode_cursor, encode_cursor
 from registry.partition import (
     ADMINISTER,
     SEE_ORGANIZATIONS,
@@ -152,6 +152,31 @@ def tree(
     if below is not None:
         wanted = wanted.where(within(_O.path, below))
     return tuple(_read(row) for row in connection.execute(wanted))
+
+
+def page(
+    connection: Connection,
+    principal: Principal,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Page[Organization]:
+    """`tree` in pages. limit: 1 to 500, None for the whole tree at once. Raises: Invalid."""
+    if limit is not None and not 1 <= limit <= MAX_LIMIT:
+        raise Invalid.at("limit", f"must be 1 to {MAX_LIMIT}")
+    seen = visible(_O.id, principal, SEE_ORGANIZATIONS)
+    wanted = _COLUMNS.where(seen).order_by(_O.path)
+    if cursor is not None:
+        wanted = wanted.where(_O.path > decode_cursor(cursor))
+    if limit is not None:
+        wanted = wanted.limit(limit + 1)
+    found = [_read(row) for row in connection.execute(wanted)]
+    items = tuple(found[:limit])
+    return Page(
+        items=items,
+        next=encode_cursor(items[-1].path) if len(found) > len(items) else None,
+        total=connection.scalar(select(func.count()).select_from(ORGANIZATIONS).where(seen)) or 0,
+    )
 
 
 def counts(

@@ -3,13 +3,13 @@
 import base64
 import binascii
 import dataclasses
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
 
 from registry.errors import Invalid
+from registry.identity import parse_id
 
 T = TypeVar("T")
 AnyRow = Row[*tuple[Any, ...]]
@@ -47,7 +47,7 @@ def read_page(
         raise Invalid.at("limit", f"must be 1 to {MAX_LIMIT}")
     wanted = columns.where(*conditions).order_by(table.c.id).limit(limit + 1)
     if cursor is not None:
-        wanted = wanted.where(table.c.id > _decode(cursor))
+        wanted = wanted.where(table.c.id > _decode_id(cursor))
     rows = connection.execute(wanted).all()
     more = len(rows) > limit
     if cursor is None and not more:
@@ -56,16 +56,29 @@ def read_page(
         counted = select(func.count()).select_from(table).where(*conditions)
         total = connection.scalar(counted) or 0
     rows = rows[:limit]
-    return Page(items=read(rows), next=_encode(rows[-1][0]) if more else None, total=total)
+    return Page(items=read(rows), next=encode_cursor(rows[-1][0]) if more else None, total=total)
 
 
-def _encode(last_id: str) -> str:
-    return base64.urlsafe_b64encode(uuid.UUID(last_id).bytes).rstrip(b"=").decode()
+def encode_cursor(last: str) -> str:
+    """An opaque cursor for the page after the item with this key."""
+    return base64.urlsafe_b64encode(last.encode()).rstrip(b"=").decode()
 
 
-def _decode(cursor: str) -> str:
+def decode_cursor(cursor: str) -> str:
+    """The key in a cursor. Raises: Invalid for anything else."""
     try:
-        raw = base64.b64decode(cursor.encode("ascii") + b"==", altchars=b"-_", validate=True)
-        return str(uuid.UUID(bytes=raw))
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
-        raise Invalid.at("cursor", "is not one that a list of ours gave") from None
+        raise _foreign_cursor() from None
+
+
+def _decode_id(cursor: str) -> str:
+    parsed = parse_id(decode_cursor(cursor))
+    if parsed is None:
+        raise _foreign_cursor()
+    return parsed
+
+
+def _foreign_cursor() -> Invalid:
+    return Invalid.at("cursor", "is not one that a list of ours gave")

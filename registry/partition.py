@@ -121,15 +121,17 @@ def within(path_column: ColumnElement[str], path: str) -> ColumnElement[bool]:
     )
 
 
+def within_any(path_column: ColumnElement[str], paths: Iterable[str]) -> ColumnElement[bool]:
+    """SQL: `within` one of the paths; within none when there is none."""
+    return or_(false(), *(within(path_column, path) for path in paths))
+
+
 def visible_organizations(
     principal: Principal, roles: Iterable[Role] = SEE_POINTS
 ) -> Select[tuple[str]]:
     """SQL: the ids of the organisations at or below which the principal holds one of the roles."""
-    ids = select(ORGANIZATIONS.c.id)
     tops = top_paths(principal, roles)
-    if not tops:
-        return ids.where(false())
-    return ids.where(or_(*(within(ORGANIZATIONS.c.path, path) for path in tops)))
+    return select(ORGANIZATIONS.c.id).where(within_any(ORGANIZATIONS.c.path, tops))
 
 
 def visible(

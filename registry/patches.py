@@ -170,6 +170,12 @@ def every(connection: Connection) -> tuple[Patch, ...]:
     return _read_all(connection, connection.execute(_COLUMNS.order_by(_T.id)).all())
 
 
+def running(connection: Connection) -> tuple[Patch, ...]:
+    """Every patch that is on now: for the bridge, not for people. Schedules are the bridge's."""
+    on = _COLUMNS.where(_T.enabled, or_(_T.until.is_(None), _T.until > now()))
+    return _read_all(connection, connection.execute(on.order_by(_T.id)).all())
+
+
 def create(connection: Connection, principal: Principal, new: NewPatch) -> Patch:
     """Add a patch. Needs `dispatcher` or `admin` at its organisation and at each channel's.
 
