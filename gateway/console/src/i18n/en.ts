@@ -157,7 +157,7 @@ export const en = {
       press: 'Hold to talk',
       label: 'Hold to key {channel}',
       asking: 'Asking…',
-      granted: 'Keyed: let go to end',
+      granted: 'Keyed',
       queued: 'Waiting, place {position}',
       denied: 'Refused: {reason}',
       failed: 'Ended: {reason}',

@@ -7,7 +7,7 @@ export interface SystemGroup {
   channels: Channel[]
 }
 
-/** Channels under their systems, both in order of name. */
+/** Channels under their systems, in order of name and address. */
 export function bySystem(
   channels: Iterable<Channel>,
   systems: ReadonlyMap<string, System>,
@@ -24,7 +24,7 @@ export function bySystem(
     groups.set(id, group)
     group.channels.push(channel)
   }
-  for (const group of groups.values()) group.channels.sort((a, b) => compare(a.name, b.name))
+  for (const group of groups.values()) group.channels.sort((a, b) => compare(a.address, b.address))
   return [...groups.values()].sort((a, b) => compare(a.name, b.name))
 }
 
