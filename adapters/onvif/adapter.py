@@ -103,7 +103,7 @@ class OnvifAdapter(Adapter):
                 f"a camera does not understand {type(command).__name__}",
                 device=self.settings.endpoint,
             )
-        if max(abs(command.pan), abs(command.tilt), abs(command.zoom)) > 1:
+        if not all(-1 <= speed <= 1 for speed in (command.pan, command.tilt, command.zoom)):
             return _refused("pan, tilt and zoom go from -1 to 1")
         async with connect(self.settings) as client:
             known = await self._learned(client)

@@ -64,9 +64,9 @@ class OnvifClient:
                     URL(address, encoded=True), data=body, headers=headers, allow_redirects=False
                 ) as response:
                     return response.status, await _body(response, soap.MAX_DOCUMENT_BYTES)
-            except aiohttp.ServerDisconnectedError:
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 # It closed a kept connection just as we used it: HTTP asks us to try a fresh one.
-                if attempt == 2:
+                if attempt == 2 or isinstance(error, aiohttp.ClientConnectorError):
                     raise
         raise AssertionError("unreachable")
 

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,7 +125,7 @@ class TestRequests:
         login = soap.Login(username="admin", password=Secret("pässword"), offset_s=-7_200.0)
         body, content_type = soap.encode(wire.GET_IDENTITY, login)
         assert content_type.startswith("application/soap+xml; charset=utf-8; action=")
-        token = etree.fromstring(body).find(".//{*}UsernameToken")
+        token: Any = etree.fromstring(body).find(".//{*}UsernameToken")
         created = token.findtext("{*}Created")
         nonce = base64.b64decode(token.findtext("{*}Nonce"))
         digest = hashlib.sha1(nonce + created.encode() + "pässword".encode()).digest()
@@ -141,7 +142,7 @@ class TestRequests:
     def test_to_move_leave_out_axes_that_rest(self) -> None:
         move = MovePtz(address="VS1", zoom=-1.0, duration_ms=1_500)
         body, _ = soap.encode(wire.continuous_move("p", move), None)
-        sent = etree.fromstring(body)
+        sent: Any = etree.fromstring(body)
         assert sent.find(".//{*}PanTilt") is None
         assert sent.find(".//{*}Zoom").get("x") == "-1.0"
         assert sent.findtext(".//{*}Timeout") == "PT3S"

@@ -1,0 +1,55 @@
+"""A simulated camera, and settings for it."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from adapters.onvif.adapter import OnvifAdapter
+from adapters.onvif.settings import OnvifSettings
+from simulators.onvif_camera import CameraSpec, OnvifCamera, OnvifFleet
+
+PASSWORD = "planted-password"
+
+MakeAdapter = Callable[..., OnvifAdapter]
+
+
+def camera_spec(name: str, **changes: Any) -> CameraSpec:
+    known: dict[str, Any] = {
+        "username": "admin", "password": PASSWORD, "serial": f"SN-{name}",
+        "manufacturer": "Hutong", "model": "IPC", "firmware": "1.0", "ptz": True,
+        "main_size": (160, 128), "sub_size": (128, 96), "fps": 5,
+    }  # fmt: skip
+    return CameraSpec(name=name, **(known | changes))
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[OnvifFleet]:
+    """Cameras ``gate`` (two sources that move) and ``fixed``, with discovery."""
+    specs = [
+        camera_spec("gate", sources=2, location="1 East Lane"),
+        camera_spec("fixed", ptz=False),
+    ]
+    async with OnvifFleet(specs, discovery_port=0) as running:
+        yield running
+
+
+@pytest.fixture
+def camera(fleet: OnvifFleet) -> OnvifCamera:
+    return fleet.cameras["gate"]
+
+
+@pytest.fixture
+def make_adapter() -> MakeAdapter:
+    """An adapter for an endpoint, with settings changed as named."""
+
+    def make(endpoint: str, **changes: Any) -> OnvifAdapter:
+        known = {"endpoint": endpoint, "username": "admin", "password": PASSWORD, "timeout_s": 2.0}
+        return OnvifAdapter(OnvifSettings.model_validate(known | changes))
+
+    return make
+
+
+@pytest.fixture
+def adapter(camera: OnvifCamera, make_adapter: MakeAdapter) -> OnvifAdapter:
+    return make_adapter(camera.device_url)
