@@ -24,7 +24,7 @@ class Talk:
     """A talk on the air. heard_s, refreshed_s: monotonic. caused_by: see `Origin`.
 
     reported: its beginning has been told; another talk on its channel delays that. barred: a
-    second copy of a talk that has ended; never told. emergency_told, refreshed_early: done once.
+    second copy of a talk that has ended; never told. emergency_told, refreshed: done at least once.
     fragments: of the embedded link control, so far.
     """
 
@@ -43,7 +43,7 @@ class Talk:
     reported: bool = False
     barred: bool = False
     emergency_told: bool = False
-    refreshed_early: bool = False
+    refreshed: bool = False
     fragments: bytes = b""
 
     @property
@@ -234,16 +234,19 @@ class Air:
         return _raise_emergency(talk) + self._refresh_early(talk, now_s)
 
     def _refresh_early(self, talk: Talk, now_s: float) -> list[Change]:
-        """Tell at once what was learnt late; only once in a talk, so nobody can make it a flood."""
-        if not talk.reported or talk.refreshed_early:
+        """Tell at once what was learnt late, if that is the talk's first refresh; else it comes
+        with the next, for there may be one in a second."""
+        if not talk.reported or talk.refreshed:
             return []
-        talk.refreshed_early = True
-        talk.refreshed_s = now_s
-        return [Change(step=Step.REFRESHED, talk=talk)]
+        return self._refresh_now(talk, now_s)
 
     def _refresh(self, talk: Talk, now_s: float) -> list[Change]:
         if not talk.reported or now_s - talk.refreshed_s < REFRESH_S:
             return []
+        return self._refresh_now(talk, now_s)
+
+    def _refresh_now(self, talk: Talk, now_s: float) -> list[Change]:
+        talk.refreshed = True
         talk.refreshed_s = now_s
         return [Change(step=Step.REFRESHED, talk=talk)]
 

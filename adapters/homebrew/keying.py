@@ -59,6 +59,10 @@ class Transmission:
     sequence: int = 0
     _encoded: dict[int, "_Encoded"] = dataclasses.field(default_factory=dict)
 
+    @property
+    def stream(self) -> str:
+        return f"{self.stream_id:08x}"
+
     def burst(self, repeater_id: int, color_code: int) -> bytes:
         """The datagram that is due, for one repeater."""
         if self.sequence == 0:

@@ -23,6 +23,7 @@ from adapters.homebrew import wire
 from adapters.homebrew.air import Air, Change, Step, Talk
 from adapters.homebrew.alias import AliasBook
 from adapters.homebrew.keying import Echoes, parse_address
+from adapters.homebrew.limit import Limit
 from adapters.homebrew.settings import HomebrewSettings
 from adapters.homebrew.sign_in import Notice, Peer, Repeater, Roster, SignedIn, SignedOff
 from adapters.homebrew.transmitter import NO_REPEATER, Transmitter
@@ -67,8 +68,7 @@ class Master(asyncio.DatagramProtocol):
         )
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._carried: dict[tuple[int, int], tuple[int, float]] = {}
-        self._malformed_from_s = 0.0
-        self._malformed_count = 0
+        self._malformed_limit = Limit(MALFORMED_PER_S)
         self._health: bool | None = None
         self._transport: asyncio.DatagramTransport | None = None
         self._paused = False
@@ -145,8 +145,11 @@ class Master(asyncio.DatagramProtocol):
         if self._sender(burst.repeater_id, peer, now_s) is None:
             return
         before = self._air.talk_at(burst.repeater_id, burst.slot)
-        self._tell(self._air.hear(burst, now_s), now_s)
+        changes = self._air.hear(burst, now_s)
         talk = self._air.talk_at(burst.repeater_id, burst.slot)
+        if talk is not None and talk.caused_by is None and burst.is_talk:
+            self._yield_slot(burst, talk.address, now_s)
+        self._tell(changes, now_s)
         self._arm("air", self._air.next_expiry_s(), self._expire_air)
         if not burst.is_talk:
             if not self._transmitter.has_slot(burst.slot):
@@ -154,11 +157,23 @@ class Master(asyncio.DatagramProtocol):
             return
         if talk is None and burst.is_terminator and before is not None and before.carries(burst):
             talk = before
-        if talk is None or talk.caused_by is not None:
-            return  # late, or an echo of ours: it goes no further
-        if not burst.is_terminator:
-            self._transmitter.yield_slot(talk, now_s)
-        self._repeat(burst, data, now_s)
+        if talk is not None and talk.caused_by is None:  # neither late nor an echo of ours
+            self._repeat(burst, data, now_s)
+
+    def _yield_slot(self, burst: wire.Dmrd, address: str, now_s: float) -> None:
+        """The air goes before us: a repeater that sends us its radio has given it the slot."""
+        for transmission in self._transmitter.yield_slot(burst, now_s):
+            ours = transmission.channel.address
+            logger.info("homebrew.yielded", extra={"channel": ours, "talk": address})
+            self._emit(
+                FloorIdle(
+                    at=now(),
+                    address=ours,
+                    stream=transmission.stream,
+                    reason="system",
+                    caused_by=transmission.name,
+                )
+            )
 
     def _repeat(self, burst: wire.Dmrd, data: bytes, now_s: float) -> None:
         """Pass a burst on to the other repeaters whose timeslot is free or has this talk."""
@@ -218,15 +233,13 @@ class Master(asyncio.DatagramProtocol):
             self._emit(ChannelHealth(at=now(), address=address, health=health, reason=reason))
 
     def _report_malformed(self, reason: str, peer: Peer, now_s: float) -> None:
-        """Tell of bad input, but nobody can make it a flood: some in a second, then their count."""
-        if now_s - self._malformed_from_s >= 1.0:
-            left_out = self._malformed_count - MALFORMED_PER_S
-            if left_out > 0:
-                reason = f"{reason}; {left_out} more were not told"
-            self._malformed_from_s, self._malformed_count = now_s, 0
-        self._malformed_count += 1
-        if self._malformed_count <= MALFORMED_PER_S:
-            self._emit(Malformed(at=now(), reason=reason, peer=f"{peer[0]}:{peer[1]}"))
+        """Tell of bad input, but let nobody make it a flood."""
+        left_out = self._malformed_limit.admit(now_s)
+        if left_out is None:
+            return
+        if left_out:
+            reason = f"{reason}; {left_out} more were not told"
+        self._emit(Malformed(at=now(), reason=reason, peer=f"{peer[0]}:{peer[1]}"))
 
     def _tell(self, changes: Sequence[Change], now_s: float) -> None:
         for change in changes:
@@ -238,7 +251,7 @@ class Master(asyncio.DatagramProtocol):
                     self._emit(self._floor(FloorRefreshed, talk))
                 case Step.ENDED | Step.LOST:
                     reason = "released" if change.step is Step.ENDED else "lost"
-                    self._emit(_idle(talk, reason))
+                    self._emit(self._idle(talk, reason))
                 case Step.EMERGENCY:
                     self._emit(
                         EmergencyRaised(
@@ -264,6 +277,17 @@ class Master(asyncio.DatagramProtocol):
             late_entry=talk.late_entry,
             hold_s=max(EVENT_HOLD_S, self._settings.hold_s),
             caused_by=talk.caused_by,
+        )
+
+    def _idle(self, talk: Talk, reason: str) -> FloorIdle:
+        # An end that names a transmission says that it is over; an echo may well end before it.
+        ours_goes_on = self._transmitter.is_running(talk.caused_by)
+        return FloorIdle(
+            at=now(),
+            address=talk.address,
+            stream=talk.stream,
+            reason=reason,
+            caused_by=None if ours_goes_on else talk.caused_by,
         )
 
     def key(self, command: KeyChannel) -> Outcome:
@@ -325,16 +349,6 @@ class Master(asyncio.DatagramProtocol):
             self.connection_lost(None)
         else:
             self._transport.close()
-
-
-def _idle(talk: Talk, reason: str) -> FloorIdle:
-    return FloorIdle(
-        at=now(),
-        address=talk.address,
-        stream=talk.stream,
-        reason=reason,
-        caused_by=talk.caused_by,
-    )
 
 
 def now() -> datetime:

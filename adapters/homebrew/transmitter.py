@@ -1,12 +1,11 @@
 """Our own transmissions, on the timer of the event loop."""
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Callable
 
 from adapters.events import DONE, KeyChannel, Outcome, Result
-from adapters.homebrew.air import Air, Talk
+from adapters.homebrew.air import Air
 from adapters.homebrew.keying import (
     BURST_S,
     Echoes,
@@ -16,9 +15,7 @@ from adapters.homebrew.keying import (
     parse_unit,
 )
 from adapters.homebrew.sign_in import Peer, Roster
-from adapters.homebrew.wire import VOICE_FRAMES
-
-logger = logging.getLogger(__name__)
+from adapters.homebrew.wire import VOICE_FRAMES, Dmrd
 
 NO_REPEATER = "no repeater is signed in"
 
@@ -52,15 +49,15 @@ class Transmitter:
     def has_slot(self, slot: int) -> bool:
         return any(each.channel.slot == slot for each in self._transmissions.values())
 
-    def yield_slot(self, talk: Talk, now_s: float) -> None:
-        """The air goes before us: a radio talks on a timeslot that we have keyed."""
-        for transmission in list(self._transmissions.values()):
-            if transmission.channel.slot == talk.slot:
-                self._stop(transmission, now_s, besides=talk.repeater_id)
-                logger.info(
-                    "homebrew.yielded",
-                    extra={"channel": transmission.channel.address, "talk": talk.address},
-                )
+    def is_running(self, name: str | None) -> bool:
+        return name in self._transmissions
+
+    def yield_slot(self, burst: Dmrd, now_s: float) -> list[Transmission]:
+        """The air goes before us: a radio talks on a timeslot. Gives what we ended for it."""
+        yielded = [each for each in self._transmissions.values() if each.channel.slot == burst.slot]
+        for transmission in yielded:
+            self._stop(transmission, now_s, besides=burst.repeater_id)
+        return yielded
 
     def stop_all(self) -> None:
         now_s = self._loop.time()

@@ -33,6 +33,7 @@ class ZelloAdapter(Adapter):
         granting=Granting.ASKS,
         can_tell=True,
         identifies_talker=True,
+        carries_alias=False,
         resource="channel",
         hold_s=3.0,
     )

@@ -91,6 +91,9 @@ class OutgoingStreams:
             self._ended.popitem(last=False)
         return stream
 
+    def is_running(self, name: str | None) -> bool:
+        return name in self._streams
+
     def latest_on(self, address: str) -> str | None:
         """The transmission of ours that is on a channel, or was last."""
         return self._latest.get(address)

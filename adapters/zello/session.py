@@ -1,6 +1,7 @@
 """One connection to a Zello server, from logon until it ends."""
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -302,6 +303,9 @@ class Session:
 
     def _report(self, events: Sequence[Event]) -> None:
         for event in events:
+            if isinstance(event, FloorIdle) and self._outgoing.is_running(event.caused_by):
+                # An end that names a transmission says that it is over, and ours is not.
+                event = dataclasses.replace(event, caused_by=None)
             self._emit(event)
         self._arm_expiry()
 
