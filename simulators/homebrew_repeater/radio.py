@@ -43,12 +43,19 @@ class Radio:
         return self.last_talk is not None and not self.last_talk.ended.done()
 
     def press(
-        self, talkgroup: int, slot: int = 1, *, private: bool = False, polite: bool = True
+        self,
+        talkgroup: int,
+        slot: int = 1,
+        *,
+        private: bool = False,
+        polite: bool = True,
+        limit_s: float | None = None,
     ) -> bool:
         """Key up. True if the radio transmits; the voice header has then been sent.
 
         False as by busy channel lockout: somebody talks on the slot, this radio still does, or
-        the repeater is off. An impolite radio talks over what the master sends.
+        the repeater is off. An impolite radio talks over what the master sends. limit_s: the
+        radio's time-out timer, which lets go by itself.
         """
         if self.pressing:
             self.refused += 1
@@ -58,6 +65,8 @@ class Radio:
             self.refused += 1
             return False
         self.last_talk = talk
+        if limit_s is not None:
+            asyncio.get_running_loop().call_later(limit_s, talk.release)
         self._changes.notify()
         return True
 

@@ -76,7 +76,7 @@ class Talk:
     def release(self) -> asyncio.Future[None]:
         """Let go: the terminator takes the next burst, up to 60 ms later."""
         self._releasing = True
-        return self.ended
+        return asyncio.shield(self.ended)
 
     def finish_now(self) -> None:
         """Send the terminator without waiting for the next burst."""

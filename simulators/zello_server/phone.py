@@ -70,10 +70,11 @@ class Phone:
         """The channel it talks on, empty if it does not."""
         return self._stream.channel.name if self._stream is not None and self.pressing else ""
 
-    def press(self, channel: str, *, for_user: str = "") -> bool:
+    def press(self, channel: str, *, for_user: str = "", limit_s: float | None = None) -> bool:
         """Start to talk; silent audio follows each 60 ms. False if somebody talks there already.
 
-        Raises: KeyError if the phone is not on that channel.
+        limit_s: it lets go by itself after that. Raises: KeyError if the phone is not on that
+        channel.
         """
         audio = wire.Audio(codec_header=CODEC_HEADER, packet_ms=PACKET_MS, for_user=for_user)
         if self.pressing:
@@ -86,6 +87,8 @@ class Phone:
             return False
         self._due_s = asyncio.get_running_loop().time()
         self._speak(self._stream)
+        if limit_s is not None:
+            asyncio.get_running_loop().call_later(limit_s, self._let_go, self._stream)
         self._changes.notify()
         return True
 
@@ -95,6 +98,10 @@ class Phone:
             self._stream.channel.end("released")
         self._quiet()
 
+    def _let_go(self, stream: Stream) -> None:
+        if stream is self._stream:
+            self.release()
+
     async def talk(self, channel: str, *, seconds: float) -> bool:
         """Press, hold, release; True if it could talk. Cancelling it releases."""
         if not self.press(channel):
@@ -103,8 +110,8 @@ class Phone:
         try:
             await asyncio.sleep(seconds)
         finally:
-            if stream is self._stream:
-                self.release()
+            if stream is not None:
+                self._let_go(stream)
         return True
 
     def text(self, channel: str, text: str, *, for_user: str = "") -> None:

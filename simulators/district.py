@@ -1,0 +1,179 @@
+"""A running district: cameras, repeaters with radios, Zello servers with phones, a timeline."""
+
+import asyncio
+import contextlib
+import logging
+from types import TracebackType
+from typing import Any, Self
+
+from simulators.homebrew_repeater import Radio, Repeater
+from simulators.onvif_camera import EventKind, OnvifCamera, OnvifFleet
+from simulators.rtsp_camera import RtspCamera, RtspFleet
+from simulators.scenario import RepeaterPart, Scenario, Step, ZelloPart
+from simulators.zello_server import Phone, ZelloServer
+
+log = logging.getLogger(__name__)
+
+
+class District:
+    """Everything of a scenario; use as an async context manager.
+
+    Raises on entering: OSError for an address that cannot be used.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.onvif: dict[str, OnvifCamera] = {}
+        self.rtsp: dict[str, RtspCamera] = {}
+        self.repeaters: dict[int, Repeater] = {}
+        self.radios: dict[int, Radio] = {}
+        self.zello: list[ZelloServer] = []
+        self.phones: dict[str, Phone] = {}
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            await self._start_cameras(stack)
+            for zello in self.scenario.zello:
+                await self._start_zello(stack, zello)
+            for repeater in self.scenario.homebrew.repeaters:
+                await self._start_repeater(stack, repeater)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    def addresses(self) -> dict[str, Any]:
+        """Where everything is, for the line that says the district is ready."""
+        return {
+            "onvif": [camera.device_url for camera in self.onvif.values()],
+            "rtsp": [camera.url("main") for camera in self.rtsp.values()],
+            "homebrew": [
+                {"repeater": repeater.id, "radios": list(repeater.radios)}
+                for repeater in self.repeaters.values()
+            ],
+            "zello": [server.url for server in self.zello],
+        }
+
+    def cameras(self) -> dict[str, OnvifCamera | RtspCamera]:
+        return {**self.onvif, **self.rtsp}
+
+    def zello_of(self, channel: str) -> ZelloServer:
+        """The server that has a channel. Raises: KeyError."""
+        for server in self.zello:
+            if channel in server.channels:
+                return server
+        raise KeyError(channel)
+
+    # --- timeline -------------------------------------------------------------------------------
+
+    async def run_timeline(self) -> None:
+        """Do each step at its time; returns when none is left."""
+        async with asyncio.TaskGroup() as group:
+            for step in self.scenario.timeline:
+                group.create_task(self._repeat(step))
+
+    async def _repeat(self, step: Step) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + step.at_s
+        while True:
+            await asyncio.sleep(due_s - loop.time())
+            try:
+                await self._do(step)
+            except OSError as error:
+                log.warning("timeline: %s failed: %s", step.action, error)
+            if step.every_s is None:
+                return
+            due_s = max(due_s, loop.time() - step.every_s) + step.every_s
+
+    async def _do(self, step: Step) -> None:
+        """One action. The scenario has been checked: what an action needs is there."""
+        log.info("timeline: %s", step.model_dump(exclude_unset=True, exclude={"at_s", "every_s"}))
+        match step.action:
+            case "press" | "talk":
+                self._press(step)
+            case "release" if step.radio is not None:
+                self.radios[step.radio].release()
+            case "release":
+                self.phones[step.phone or ""].release()
+            case "vanish":
+                self.radios[step.radio or 0].vanish()
+            case "text":
+                self.phones[step.phone or ""].text(step.channel or "", step.text or "")
+            case "power_on" | "power_off":
+                await self.cameras()[step.camera or ""].power(step.action == "power_on")
+            case "event":
+                camera = self.onvif[step.camera or ""]
+                camera.notify(EventKind(step.kind or ""), bool(step.active))
+            case "unplug":
+                self.repeaters[step.repeater or 0].unplug()
+            case "plug":
+                self.repeaters[step.repeater or 0].plug()
+            case "loss":
+                self.repeaters[step.repeater or 0].loss = step.ratio or 0.0
+            case "end_stream":
+                self.zello_of(step.channel or "").end_stream(step.channel or "")
+            case "drop_connections":
+                for server in self.zello:
+                    server.drop_connections()
+
+    def _press(self, step: Step) -> None:
+        if step.radio is not None:
+            radio = self.radios[step.radio]
+            pressed = radio.press(step.talkgroup or 0, step.slot, limit_s=step.seconds)
+        else:
+            phone = self.phones[step.phone or ""]
+            pressed = phone.press(step.channel or "", limit_s=step.seconds)
+        if not pressed:
+            log.info("timeline: %s found the channel busy", step.radio or step.phone)
+
+    # --- starting -------------------------------------------------------------------------------
+
+    async def _start_cameras(self, stack: contextlib.AsyncExitStack) -> None:
+        cameras = self.scenario.cameras
+        if cameras.onvif:
+            discovery = cameras.discovery
+            onvif = OnvifFleet(
+                cameras.onvif,
+                clip_cache=cameras.clip_cache,
+                discovery_port=discovery.port if discovery else None,
+                discovery_interfaces=discovery.interfaces if discovery else (),
+            )
+            self.onvif.update((await stack.enter_async_context(onvif)).cameras)
+        if cameras.rtsp:
+            rtsp = RtspFleet(cameras.rtsp, clip_cache=cameras.clip_cache)
+            self.rtsp.update((await stack.enter_async_context(rtsp)).cameras)
+
+    async def _start_zello(self, stack: contextlib.AsyncExitStack, part: ZelloPart) -> None:
+        server = await stack.enter_async_context(ZelloServer(**part.model_dump(exclude={"phones"})))
+        self.zello.append(server)
+        for phone in part.phones:
+            self.phones[phone.name] = server.phone(phone.name, phone.channels)
+
+    async def _start_repeater(self, stack: contextlib.AsyncExitStack, part: RepeaterPart) -> None:
+        master = self.scenario.homebrew.master
+        repeater = await stack.enter_async_context(
+            Repeater(
+                id=part.id,
+                passphrase=part.passphrase,
+                master=(master.host, master.port),
+                callsign=part.callsign,
+                station=part.station,
+                options=part.options,
+                ping_interval_s=part.ping_interval_s,
+                max_missed_pings=part.max_missed_pings,
+                loss=part.loss,
+                seed=part.seed,
+            )
+        )
+        self.repeaters[part.id] = repeater
+        for radio in part.radios:
+            self.radios[radio.id] = repeater.radio(
+                radio.id, radio.alias, talkgroups=radio.talkgroups
+            )
