@@ -330,6 +330,9 @@ class RadioAgent:
         state.keyed_since = _now()
         own = talker.removeprefix(f"{self.system_id}/")
         source = own if own != talker else state.channel.gateway_unit_id
+        if not self._traits.carries_alias and (alias or talker):
+            text = seam.SendText(address=state.channel.address, text=alias or talker)
+            await self._execute(text)
         outcome = await self._execute(
             seam.KeyChannel(
                 address=state.channel.address,

@@ -51,6 +51,7 @@ class _Machine:
     patch: PatchDefinition | None
     floor: model.Floor
     sequence: int = 0
+    shown: dict[str, Any] | None = None
     since: datetime | None = None
     timer: asyncio.TimerHandle | None = None
 
@@ -241,6 +242,8 @@ class Bridge:
         for machine in self._of_channel.get(channel_id, ()):
             if (channel_id in machine.floor.present) != present:
                 self._step(machine, model.MemberPresent(channel=channel_id, present=present))
+            else:
+                self._publish_patch(machine)
 
     def _on_request(self, topic: str, payload: bytes) -> None:
         """A dispatcher's own press, refresh or release, or a clear, from the API."""
@@ -303,8 +306,7 @@ class Bridge:
         for effect in effects:
             self._carry_out(machine, effect)
         self._reschedule(machine)
-        if effects or _shown(machine.floor) != _shown(before):
-            self._publish_patch(machine)
+        self._publish_patch(machine)
 
     def _reschedule(self, machine: _Machine) -> None:
         if machine.timer is not None:
@@ -429,12 +431,11 @@ class Bridge:
         return self._bus.topics.org("patches", "state", machine.org, machine.id)
 
     def _publish_patch(self, machine: _Machine) -> None:
+        """Publish the patch's state when it says something new."""
         if machine.patch is None or not self._lease.held:
             return
-        machine.sequence += 1
-        payload = {
+        shown = {
             "bridge_epoch": self._lease.bridge_epoch,
-            "sequence": machine.sequence,
             "since": rfc3339(machine.since) if machine.since else None,
             **_shown(machine.floor),
             "members": [
@@ -442,7 +443,11 @@ class Bridge:
                 for channel_id in machine.floor.rules.members
             ],
         }
-        self._bus.set_state(self._patch_topic(machine), payload)
+        if shown != machine.shown:
+            machine.shown = shown
+            machine.sequence += 1
+            payload = {**shown, "sequence": machine.sequence}
+            self._bus.set_state(self._patch_topic(machine), payload)
 
     def _member_shown(self, floor: model.Floor, channel_id: str) -> dict[str, Any]:
         missed, agent = floor.missed.get(channel_id), self._agents.get(channel_id)
