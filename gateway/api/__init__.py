@@ -1,0 +1,24 @@
+"""The HTTP API: thin routes, a file per resource."""
+
+from collections.abc import Iterable
+
+from fastapi import APIRouter, FastAPI
+
+from gateway.api import auth, organizations, points, users
+from gateway.api.context import Context
+from gateway.api.errors import install_error_answers
+
+PREFIX = "/api/v1"
+
+CORE_ROUTERS = (auth.router, organizations.router, points.router, users.router)
+"""Session, organisations, points, users: what the registry answers alone."""
+
+
+def install_api(
+    app: FastAPI, context: Context, routers: Iterable[APIRouter] = CORE_ROUTERS
+) -> None:
+    """Put routes, error answers and the context on an application. Routes are tried in order."""
+    app.state.context = context
+    install_error_answers(app)
+    for router in routers:
+        app.include_router(router, prefix=PREFIX)

@@ -1,0 +1,53 @@
+"""What each role allows, in the words of the routes. The rules themselves are the registry's."""
+
+from registry.partition import (
+    ADMINISTER,
+    DISPATCH,
+    INTEGRATE,
+    SEE_AUDIT,
+    SEE_PICTURES,
+    Principal,
+    Role,
+    require,
+    top_paths,
+)
+
+
+def may_see_pictures(principal: Principal, path: str) -> bool:
+    """Live, snapshot, thumbnail, event picture: of points owned by the organisation at path."""
+    return principal.may(SEE_PICTURES, path)
+
+
+def may_see_clear(principal: Principal, path: str) -> bool:
+    """Masked points in clear. An admin may not, unless given the role like anybody else."""
+    return principal.may({Role.CLEAR_VIEW}, path)
+
+
+def may_dispatch(principal: Principal, path: str) -> bool:
+    """Patches, talk, PTZ."""
+    return principal.may(DISPATCH, path)
+
+
+def may_integrate(principal: Principal, path: str) -> bool:
+    """Devices, systems, channels, units, points."""
+    return principal.may(INTEGRATE, path)
+
+
+def may_see_audit(principal: Principal, path: str) -> bool:
+    return principal.may(SEE_AUDIT, path)
+
+
+def administers_anything(principal: Principal) -> bool:
+    return bool(top_paths(principal, ADMINISTER))
+
+
+__all__ = [
+    "Role",
+    "administers_anything",
+    "may_dispatch",
+    "may_integrate",
+    "may_see_audit",
+    "may_see_clear",
+    "may_see_pictures",
+    "require",
+]

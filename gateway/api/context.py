@@ -1,0 +1,93 @@
+"""What every route can reach, and who asks."""
+
+import dataclasses
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from gateway.access.errors import CrossSite, NotSignedIn
+from gateway.access.secrets import Sealer
+from gateway.access.sessions import Access
+from registry.database import Database
+from registry.partition import Principal
+
+COOKIE = "hutong_session"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Context:
+    """Set once, at ``app.state.context``. public_url: where people reach us, empty for wherever
+    they ask; with https there, cookies are for TLS only, also behind a proxy."""
+
+    database: Database
+    access: Access
+    sealer: Sealer
+    public_url: str = ""
+
+
+def current_context(connection: HTTPConnection) -> Context:
+    context: Context = connection.app.state.context
+    return context
+
+
+async def current_token(connection: HTTPConnection) -> str:
+    """The bearer token, else the cookie's.
+
+    Raises: NotSignedIn for neither; CrossSite where another site's page sends the cookie with
+    anything but a plain read.
+    """
+    header = connection.headers.get("authorization", "")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    token = connection.cookies.get(COOKIE, "")
+    if not token:
+        raise NotSignedIn
+    # A WebSocket begins with a GET that any page may send, and then reads what it likes.
+    if connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE_METHODS:
+        refuse_cross_site(connection)
+    return token
+
+
+def refuse_cross_site(connection: HTTPConnection) -> None:
+    """Raises: CrossSite where a browser says that another site's page sent this. Programs that
+    are no browser send neither header, and cannot be tricked."""
+    site = connection.headers.get("sec-fetch-site")
+    if site is not None and site not in ("same-origin", "none"):
+        raise CrossSite
+    origin = connection.headers.get("origin")
+    if origin is None or (site is not None and connection.scope["type"] == "http"):
+        return
+    public = urlsplit(current_context(connection).public_url).netloc
+    if urlsplit(origin).netloc not in {connection.headers.get("host", ""), public} - {""}:
+        raise CrossSite
+
+
+async def current_principal(connection: HTTPConnection) -> Principal:
+    """Who asks. Raises: NotSignedIn, CrossSite, DatabaseAway."""
+    token = await current_token(connection)
+    return await current_context(connection).access.authenticate(token)
+
+
+def client_address(connection: HTTPConnection) -> str:
+    """Where the caller is, for the back-off of sign-in."""
+    return connection.client.host if connection.client else ""
+
+
+def is_secure(connection: HTTPConnection) -> bool:
+    """Whether the caller reached us by TLS."""
+    public_url = current_context(connection).public_url
+    return connection.url.scheme in ("https", "wss") or public_url.startswith("https:")
+
+
+async def _context(connection: HTTPConnection) -> Context:
+    # FastAPI runs what is not async in a thread, which costs more than all of this.
+    return current_context(connection)
+
+
+CurrentContext = Annotated[Context, Depends(_context)]
+CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
+CurrentToken = Annotated[str, Depends(current_token)]

@@ -1,0 +1,339 @@
+"""The shapes of the contract: from the registry's dataclasses to JSON, and what comes with them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi import Request, Response
+
+from gateway.api.errors import PreconditionFailed, PreconditionRequired
+from registry.binding import Registration
+from registry.channels import Channel
+from registry.devices import Device
+from registry.jobs import Job
+from registry.organizations import Counts, Organization, OrganizationRef
+from registry.paging import Page
+from registry.patches import Patch
+from registry.points import Move, Point
+from registry.systems import System
+from registry.units import Unit
+from registry.users import User
+
+T = TypeVar("T")
+Shape = dict[str, Any]
+
+GEO_JSON = "application/geo+json"
+_ENCODER = msgspec.json.Encoder()
+
+
+def timestamp(at: datetime) -> str:
+    """RFC 3339 in UTC with exactly three decimals and a Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def answer(
+    body: Any,
+    *,
+    status: int = 200,
+    version: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    media_type: str = "application/json",
+) -> Response:
+    """A JSON answer. version: of the one object that it is, as its ETag."""
+    response = Response(
+        _ENCODER.encode(body), status_code=status, media_type=media_type, headers=headers
+    )
+    if version is not None:
+        response.headers["ETag"] = f'"{version}"'
+    return response
+
+
+def page_shape(page: Page[T], shape: Callable[[T], Shape]) -> Shape:
+    return {
+        "items": [shape(item) for item in page.items],
+        "next": page.next,
+        "total": page.total,
+    }
+
+
+def ref_shape(ref: OrganizationRef) -> Shape:
+    return {"id": ref.id, "path": ref.path, "name": ref.name}
+
+
+def organization_shape(organization: Organization, counts: Counts) -> Shape:
+    return {
+        "id": organization.id,
+        "version": organization.version,
+        "kind": organization.kind,
+        "name": organization.name,
+        "slug": organization.slug,
+        "path": organization.path,
+        "parent": organization.parent_id,
+        "code": organization.code,
+        "region": organization.region,
+        "jurisdiction": organization.jurisdiction,
+        "counts": {
+            "points": counts.points,
+            "online": counts.online,
+            "offline": counts.offline,
+            "fault": counts.fault,
+            "unassigned": counts.unassigned,
+        },
+    }
+
+
+def point_shape(point: Point) -> Shape:
+    """Never the host, a user, a password or a stream address."""
+    source = {"device": point.device_id, "address": point.address} if point.device_id else None
+    return {
+        "id": point.id,
+        "version": point.version,
+        "code": point.code,
+        "name": point.name,
+        "place": point.place,
+        "organization": ref_shape(point.organization),
+        "assigned_by": point.assigned_by,
+        "longitude": point.longitude,
+        "latitude": point.latitude,
+        "category": point.category,
+        "ownership": point.ownership,
+        "source": source,
+        "profiles": [
+            {
+                "name": each.name,
+                "codec": each.codec,
+                "width": each.width,
+                "height": each.height,
+                "fps": each.fps,
+            }
+            for each in point.profiles
+        ],
+        "status": point.status,
+        "status_since": timestamp(point.status_since),
+        "status_reason": point.status_reason,
+        "capabilities": list(point.capabilities),
+        "masked": point.masked,
+        "shared": None,
+        "attributes": point.attributes,
+    }
+
+
+def feature_shape(point: Point) -> Shape:
+    """A point as a GeoJSON feature; one without a place on the map has no geometry."""
+    geometry = None
+    if point.longitude is not None:
+        geometry = {"type": "Point", "coordinates": [point.longitude, point.latitude]}
+    return {
+        "type": "Feature",
+        "id": point.id,
+        "geometry": geometry,
+        "properties": point_shape(point),
+    }
+
+
+def features_shape(page: Page[Point]) -> Shape:
+    return {
+        "type": "FeatureCollection",
+        "features": [feature_shape(point) for point in page.items],
+        "next": page.next,
+        "total": page.total,
+    }
+
+
+def move_shape(move: Move) -> Shape:
+    return {
+        "point": move.point_id,
+        "from": move.source,
+        "to": move.target,
+        "assigned_by": move.assigned_by,
+    }
+
+
+def device_shape(device: Device) -> Shape:
+    """Never the password, nor settings, which may say how to get in."""
+    return {
+        "id": device.id,
+        "version": device.version,
+        "adapter": device.adapter,
+        "endpoint": device.endpoint,
+        "name": device.name,
+        "organization": ref_shape(device.organization),
+        "username": device.username,
+        "status": device.status,
+        "status_since": timestamp(device.status_since),
+        "manufacturer": device.identity.manufacturer,
+        "model": device.identity.model,
+        "serial": device.identity.serial,
+        "firmware": device.identity.firmware,
+        "clock_offset_s": device.clock_offset_s,
+        "last_error": device.last_error,
+        "sources": [
+            {"address": each.address, "name": each.name, "point": each.point_id}
+            for each in device.sources
+        ],
+    }
+
+
+def registration_shape(registration: Registration) -> Shape:
+    return {
+        "bound": [{"address": each.address, "point": each.point_id} for each in registration.bound],
+        "created": [
+            {"address": each.address, "point": each.point_id} for each in registration.created
+        ],
+        "ambiguous": [
+            {"address": each.address, "points": list(each.point_ids)}
+            for each in registration.ambiguous
+        ],
+    }
+
+
+def system_shape(system: System, *, with_settings: bool) -> Shape:
+    """with_settings: for who may integrate; the secrets among them are never in it."""
+    shape: Shape = {
+        "id": system.id,
+        "version": system.version,
+        "adapter": system.adapter,
+        "name": system.name,
+        "organization": ref_shape(system.organization),
+        "enabled": system.enabled,
+    }
+    if with_settings:
+        shape["settings"] = system.settings
+    return shape
+
+
+def channel_shape(channel: Channel, state: Mapping[str, Any] | None = None) -> Shape:
+    """state: ``{floor, talker, talker_alias, since, emergency, health}`` as heard on the bus."""
+    return {
+        "id": channel.id,
+        "version": channel.version,
+        "system": channel.system_id,
+        "address": channel.address,
+        "name": channel.name,
+        "organization": ref_shape(channel.organization),
+        "kind": channel.kind,
+        "priority": channel.priority,
+        "gateway_unit_id": channel.gateway_unit_id,
+        "hold_s": channel.hold_s,
+        "echo_s": channel.echo_s,
+        "state": state
+        or {
+            "floor": "idle",
+            "talker": None,
+            "talker_alias": None,
+            "since": None,
+            "emergency": False,
+            "health": "unknown",
+        },
+    }
+
+
+def patch_shape(patch: Patch) -> Shape:
+    return {
+        "id": patch.id,
+        "version": patch.version,
+        "name": patch.name,
+        "organization": ref_shape(patch.organization),
+        "enabled": patch.enabled,
+        "hang_s": patch.hang_s,
+        "max_talk_s": patch.max_talk_s,
+        "queue": patch.queue,
+        "until": timestamp(patch.until) if patch.until else None,
+        "schedule": patch.schedule,
+        "voice": patch.voice,
+        "members": [
+            {"channel": each.channel_id, "direction": each.direction, "priority": each.priority}
+            for each in patch.members
+        ],
+    }
+
+
+def unit_shape(unit: Unit) -> Shape:
+    return {
+        "id": unit.id,
+        "version": unit.version,
+        "alias": unit.alias,
+        "organization": ref_shape(unit.organization),
+        "priority": unit.priority,
+        "addresses": [
+            {"system": each.system_id, "address": each.address} for each in unit.addresses
+        ],
+    }
+
+
+def user_shape(user: User) -> Shape:
+    roles = []
+    for each in user.roles:
+        role: Shape = {"role": str(each.role), "organization": ref_shape(each.organization)}
+        if each.ends_at is not None:
+            role |= {"purpose": each.purpose, "ends_at": timestamp(each.ends_at)}
+        roles.append(role)
+    return {
+        "id": user.id,
+        "version": user.version,
+        "name": user.name,
+        "roles": roles,
+        "disabled": user.disabled,
+    }
+
+
+def job_shape(job: Job) -> Shape:
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "done": job.done,
+        "total": job.total,
+        "report": job.report,
+        "created_at": timestamp(job.created_at),
+        "updated_at": timestamp(job.updated_at),
+    }
+
+
+def required_version(request: Request) -> int | None:
+    """The version in If-Match, None for ``*``. Raises: PreconditionRequired (428) without the
+    header; PreconditionFailed (412) for one that no ETag of ours can match."""
+    header = request.headers.get("if-match")
+    if header is None:
+        raise PreconditionRequired
+    return _version_in(header)
+
+
+def given_version(request: Request) -> int | None:
+    """`required_version` where the header may be missing, which is like ``*``."""
+    header = request.headers.get("if-match")
+    return None if header is None else _version_in(header)
+
+
+def _version_in(header: str) -> int | None:
+    tag = header.strip()
+    if tag == "*":
+        return None
+    digits = tag[1:-1] if len(tag) > 2 and tag[0] == tag[-1] == '"' else ""
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise PreconditionFailed(f'If-Match: {tag} is no version; write it as "<version>"')
+    return int(digits)
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """What target becomes under a JSON Merge Patch (RFC 7396): null removes, objects merge."""
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for field, value in patch.items():
+        if value is None:
+            merged.pop(field, None)
+        else:
+            merged[field] = merge_patch(merged.get(field), value)
+    return merged
+
+
+def wants_geo_json(request: Request) -> bool:
+    """Whether Accept asks for GeoJSON."""
+    return GEO_JSON in accepted(request.headers.get("accept", ""))
+
+
+def accepted(header: str) -> Iterable[str]:
+    """The media types of an Accept header, without their parameters."""
+    return {part.partition(";")[0].strip().lower() for part in header.split(",")}
