@@ -22,15 +22,31 @@ class OnvifSettings(BaseModel):
     are asked for.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    endpoint: str = Field(min_length=1, max_length=500)
-    username: str = Field(default="", max_length=200)
-    password: Annotated[SecretStr, BeforeValidator(_plain)] = SecretStr("")
-    port: int = Field(default=80, ge=1, le=65_535)
-    timeout_s: float = Field(default=5.0, gt=0, le=120)
-    check_interval_s: float = Field(default=10.0, gt=0, le=3_600)
-    transport: Literal["tcp", "udp"] = "tcp"
+    endpoint: str = Field(
+        title="Address", description="host, host:port or http://host/path", max_length=500
+    )
+    username: str = Field(default="", title="User name", max_length=200)
+    password: Annotated[SecretStr, BeforeValidator(_plain)] = Field(
+        default=SecretStr(""), title="Password", max_length=200
+    )
+    port: int = Field(
+        default=80, title="Port", description="Where the address names none", ge=1, le=65_535
+    )
+    timeout_s: float = Field(
+        default=5.0, title="Time-out", description="Seconds for each call", gt=0, le=120
+    )
+    check_interval_s: float = Field(
+        default=10.0,
+        title="Check interval",
+        description="Seconds between two looks at it",
+        gt=0,
+        le=3_600,
+    )
+    transport: Literal["tcp", "udp"] = Field(
+        default="tcp", title="Transport", description="Of the RTSP streams"
+    )
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -62,7 +78,7 @@ def device_url(endpoint: str, port: int = 80) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("the endpoint must not hold a user name or password; they have own fields")
     if parts.scheme not in ("http", "https") or not parts.hostname or _odd(parts):
-        raise ValueError(f"the endpoint {endpoint!r} is not a host, host:port or http(s) URL")
+        raise ValueError("the endpoint is not a host, host:port or http(s) URL")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     default_port = 443 if parts.scheme == "https" else 80
     shown = given_port or (port if parts.scheme == "http" else default_port)

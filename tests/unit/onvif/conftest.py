@@ -1,6 +1,7 @@
 """A simulated camera, and settings for it."""
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,14 +24,20 @@ def camera_spec(name: str, **changes: Any) -> CameraSpec:
     return CameraSpec(name=name, **(known | changes))
 
 
+@pytest.fixture(scope="session")
+def clip_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips are encoded once for all tests."""
+    return tmp_path_factory.mktemp("clips")
+
+
 @pytest.fixture
-async def fleet() -> AsyncIterator[OnvifFleet]:
+async def fleet(clip_cache: Path) -> AsyncIterator[OnvifFleet]:
     """Cameras ``gate`` (two sources that move) and ``fixed``, with discovery."""
     specs = [
         camera_spec("gate", sources=2, location="1 East Lane"),
         camera_spec("fixed", ptz=False),
     ]
-    async with OnvifFleet(specs, discovery_port=0) as running:
+    async with OnvifFleet(specs, discovery_port=0, clip_cache=clip_cache) as running:
         yield running
 
 
