@@ -21,7 +21,7 @@ class HomebrewSettings(BaseModel):
     nobody's behalf. color_code: used for repeaters that do not tell theirs.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=62031, ge=0, le=65535)

@@ -18,7 +18,7 @@ class ZelloSettings(BaseModel):
     platform_name: what the server's alarm service knows us as; keep "Gateway" in it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     url: str = ""
     network: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")

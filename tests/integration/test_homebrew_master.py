@@ -285,7 +285,7 @@ async def test_a_talk_is_repeated_to_the_other_repeaters_bit_for_bit() -> None:
     async with running() as gateway, repeater(gateway) as here, repeater(gateway, 310002) as there:
         listening = there.radio(2002)
         here.radio(2001, "A12").press(3101)
-        await gateway.get(FloorRefreshed)
+        await there.changes.until(lambda: bool(listening.heard and listening.heard[0].alias))
         await here.radio(2001).release()
         heard = await listening.wait_heard(ended=True)
         assert (heard.source, heard.talkgroup, heard.ended_by) == (2001, 3101, "terminator")
