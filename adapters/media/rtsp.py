@@ -43,6 +43,8 @@ class _Link(asyncio.Protocol):
         self._loop = loop
         self._reader = wire.WireReader()
         self._waiting: dict[int, asyncio.Future[wire.Response]] = {}
+        self._understood = False
+        self._heard_bytes = 0
         self.transport: asyncio.Transport | None = None
         self.closed: asyncio.Future[None] = loop.create_future()
         self.last_heard_s = loop.time()
@@ -55,12 +57,16 @@ class _Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.last_heard_s = self._loop.time()
+        self._heard_bytes += len(data)
         try:
             for message in self._reader.feed(data):
+                self._understood = True
                 if isinstance(message, wire.Interleaved):
                     self.on_packet(message.channel, message.payload)
                 else:
                     self._text(message)
+            if self._reader.junk_bytes and not self._understood:
+                raise ProtocolViolation("it does not answer in RTSP")
         except ProtocolViolation as error:
             self._fail(ProtocolViolation(error.message, device=self._location))
             self.abort()
@@ -106,6 +112,11 @@ class _Link(asyncio.Protocol):
 
     def forget(self, cseq: int) -> None:
         self._waiting.pop(cseq, None)
+
+    @property
+    def babbled(self) -> bool:
+        """Whether it spoke, and nothing of it made sense."""
+        return self._heard_bytes > 0 and not self._understood
 
     def abort(self) -> None:
         if self.transport is not None:
@@ -285,6 +296,9 @@ class RtspSession:
             async with asyncio.timeout(self._limits.request_s):
                 return await self._link.ask(cseq, data)
         except TimeoutError:
+            if self._link is not None and self._link.babbled:
+                text = "it does not answer in RTSP"
+                raise ProtocolViolation(text, device=self.address.location) from None
             text = f"no answer to {method} within {self._limits.request_s:g} s"
             raise TimedOut(text, device=self.address.location) from None
         finally:

@@ -10,7 +10,7 @@ from adapters.errors import InvalidSettings, NotSupported, ProtocolViolation, Ti
 from adapters.events import Identity, Inventory, Online, Profile, RtspSource, Source
 from adapters.media.nal import VideoFormat
 from adapters.media.native import video_of
-from adapters.media.rtsp import RtspLimits, open_session
+from adapters.media.rtsp import open_session
 from adapters.media.sdp import SessionDescription
 from adapters.media.stream import open_stream
 from adapters.rtsp.settings import RtspSettings
@@ -28,16 +28,10 @@ class RtspAdapter(Adapter):
     serves: ClassVar[str] = "video"
     Settings = RtspSettings
 
-    def __init__(
-        self,
-        settings: RtspSettings,
-        channels: Sequence[str] = (),
-        *,
-        limits: RtspLimits | None = None,
-    ) -> None:
+    def __init__(self, settings: RtspSettings, channels: Sequence[str] = ()) -> None:
         super().__init__(settings, channels)
         self.settings: RtspSettings = settings
-        self._limits = limits or RtspLimits()
+        self._limits = settings.limits
 
     async def run(self, emit: Emit) -> None:
         """Check the camera again and again. Raises: AdapterError when it is away."""

@@ -15,6 +15,7 @@ from pydantic import (
 from adapters.errors import InvalidSettings
 from adapters.events import RtspSource, Secret
 from adapters.media.address import parse_address
+from adapters.media.rtsp import RtspLimits
 
 
 def _plain(value: Any) -> Any:
@@ -42,6 +43,13 @@ class RtspSettings(BaseModel):
     )
     transport: Literal["tcp", "udp"] = Field(
         "tcp", title="Transport", description="tcp where the camera can; udp goes through PyAV"
+    )
+    timeout_s: float = Field(
+        5.0,
+        title="Time-out",
+        description="Seconds for connecting, and for each answer",
+        gt=0,
+        le=60,
     )
     check_interval_s: float = Field(
         15.0, title="Check interval", description="Seconds between two checks", ge=0.05, le=3600
@@ -76,6 +84,11 @@ class RtspSettings(BaseModel):
         if self.password.get_secret_value() and not self.username:
             raise ValueError("a password needs a user name")
         return self
+
+    @property
+    def limits(self) -> RtspLimits:
+        """How long the camera may take."""
+        return RtspLimits(connect_s=self.timeout_s, request_s=self.timeout_s)
 
     def source(self, profile: str) -> RtspSource:
         """Where a profile can be had; ``sub`` gives main where there is no sub stream."""
