@@ -9,11 +9,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from simulators import scenario
-from simulators.control import Control
-from simulators.district import District
-from simulators.scenario import BadScenario, Scenario
+# What takes long to import (PyAV, numpy, aiohttp) waits until the command line is understood.
+if TYPE_CHECKING:
+    from simulators.scenario import Scenario
 
 log = logging.getLogger("simulators")
 
@@ -21,6 +21,8 @@ log = logging.getLogger("simulators")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 ended by a signal or by stdin, 1 cannot start, 2 wrong usage or file."""
     options = _parser().parse_args(arguments)
+    from simulators.scenario import BadScenario
+
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,
@@ -36,8 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return asyncio.run(_run(wanted, exit_with_stdin=options.exit_with_stdin))
 
 
-async def _run(wanted: Scenario, *, exit_with_stdin: bool) -> int:
+async def _run(wanted: "Scenario", *, exit_with_stdin: bool) -> int:
     """Run until told to stop."""
+    from simulators.control import Control
+    from simulators.district import District
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -134,8 +139,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _wanted(options: argparse.Namespace) -> Scenario:
+def _wanted(options: argparse.Namespace) -> "Scenario":
     """The scenario that a command line asks for. Raises: BadScenario."""
+    from simulators import scenario
+
     if options.command == "scenario":
         wanted = scenario.load(options.file)
     else:

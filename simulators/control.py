@@ -72,7 +72,7 @@ class Control:
                 web.post("/zello/drop_connections", self._drop),
             ]
         )
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
 
     @property
     def url(self) -> str:
@@ -82,7 +82,7 @@ class Control:
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self.host, self.port, shutdown_timeout=1).start()
+            await web.TCPSite(self._runner, self.host, self.port).start()
         except OSError:
             await self._runner.cleanup()
             raise
