@@ -46,8 +46,8 @@ def rows() -> list[Row]:
     return [
         row("registering simulated cameras", ours_per_s, "devices/s", at_least=60,
             limit=bare_per_s),
-        row("  CPU time of the gateway", cpu_ms, "ms/device"),
-        row("  memory kept", kept_kb, "kB/device"),
+        row("CPU time of the gateway", cpu_ms, "ms/device"),
+        row("memory kept by the gateway", kept_kb, "kB/device"),
         row(f"stock onvif-zeep, {STOCK_SAMPLE} one after another", stock_per_s, "devices/s"),
         row("ratio to stock onvif-zeep", ours_per_s / stock_per_s, "times", at_least=10),
     ]  # fmt: skip

@@ -27,7 +27,10 @@ class OnvifSettings(BaseModel):
     endpoint: str = Field(
         title="Address", description="host, host:port or http://host/path", max_length=500
     )
-    username: str = Field(default="", title="User name", max_length=200)
+    # No colon: HTTP digest could not carry it. No control characters: XML could not.
+    username: str = Field(
+        default="", title="User name", max_length=200, pattern=r"^[^:\x00-\x1f\x7f]*$"
+    )
     password: Annotated[SecretStr, BeforeValidator(_plain)] = Field(
         default=SecretStr(""), title="Password", max_length=200
     )

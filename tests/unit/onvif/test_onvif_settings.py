@@ -45,6 +45,12 @@ def test_anything_else_is_refused(endpoint: str) -> None:
         OnvifSettings(endpoint=endpoint)
 
 
+@pytest.mark.parametrize("username", ["ad:min", "admin\n", "\x00"])
+def test_a_user_name_that_no_request_can_carry_is_refused(username: str) -> None:
+    with pytest.raises(ValidationError):
+        OnvifSettings(endpoint="10.0.0.1", username=username)
+
+
 def test_a_password_in_the_endpoint_is_refused_and_not_repeated() -> None:
     with pytest.raises(ValidationError, match="own fields") as raised:
         OnvifSettings(endpoint="http://admin:planted-password@10.0.0.1/")
