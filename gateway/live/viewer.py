@@ -93,19 +93,30 @@ class Viewer:
         return entries
 
     def _fall_behind(self) -> None:
-        formats: dict[int, Entry] = {}
-        states: list[Entry] = []
-        for entry in self._entries:
-            if isinstance(entry, LiveFormat):
-                formats[entry.track.track] = entry
-            elif isinstance(entry, LiveState):
-                states = [entry]
-            else:
+        """Drop what waits, up to the latest keyframe in it or, if there is none but the first,
+        up to the next that comes. What was said of formats and state is kept."""
+        waiting = list(self._entries)
+        units = [n for n, entry in enumerate(waiting) if isinstance(entry, LiveUnit)]
+        keys = [n for n in units[1:] if _opens_group(waiting[n])]
+        kept = waiting[keys[-1] :] if keys else []
+        told: dict[int, Entry] = {}
+        for entry in waiting[: len(waiting) - len(kept)]:
+            if isinstance(entry, LiveUnit):
                 self.dropped += 1
-        self._entries = deque([*formats.values(), *states])
+            else:
+                told[entry.track.track if isinstance(entry, LiveFormat) else -1] = entry
+        if kept:
+            assert isinstance(kept[0], LiveUnit)
+            kept[0] = kept[0].resumed()
+        self._entries = deque([*told.values(), *kept])
+        self._room = self._limit
         self.skips += not self._fell_behind
-        self._awaiting_key = self._fell_behind = True
+        self._awaiting_key = self._fell_behind = not kept
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _opens_group(entry: Entry) -> bool:
+    return isinstance(entry, LiveUnit) and entry.opens_group
