@@ -1,6 +1,7 @@
 """Scenario files: what is read, and what is said of a bad one."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -116,3 +117,13 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         scenario.load(tmp_path / "latin.yaml")
     with pytest.raises(BadScenario, match="Is a directory"):
         scenario.load(tmp_path)
+
+
+def test_the_readme_shows_a_file_that_works() -> None:
+    readme = Path(scenario.__file__).with_name("README.md").read_text(encoding="utf-8")
+    example = readme.split("```yaml\n")[1].split("```")[0]
+    read = scenario.parse(example, "README.md")
+    assert len(read.cameras.onvif) == 3
+    actions = set(get_args(scenario.Action))
+    documented = readme.split("| action | needs |")[1].split("##")[0]
+    assert {action for action in actions if f"`{action}`" not in documented} == set()
