@@ -172,6 +172,9 @@ class HttpConnection(asyncio.Protocol):
     async def _later(self, request: HttpRequest, answer: Awaitable[HttpResponse]) -> None:
         try:
             response = await answer
+        except Exception:
+            self._transport.abort()
+            raise
         finally:
             self._pending = None
         self._answer(request, response)

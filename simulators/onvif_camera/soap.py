@@ -63,26 +63,36 @@ class Fault(Exception):
 class Element:
     """A read-only view of an element of a request that finds children by local name."""
 
+    __slots__ = ("_element",)
+
     def __init__(self, element: etree._Element) -> None:
         self._element = element
-        self.namespace, self.name = _split(element)
+
+    @property
+    def name(self) -> str:
+        return etree.QName(self._element).localname
+
+    @property
+    def namespace(self) -> str:
+        return etree.QName(self._element).namespace or ""
 
     @property
     def text(self) -> str:
         return (self._element.text or "").strip()
 
     def __iter__(self) -> Iterator["Element"]:
-        return (Element(child) for child in self._element if isinstance(child.tag, str))
+        return (Element(child) for child in self._element.iterchildren("{*}*"))
 
-    def child(self, name: str) -> "Element | None":
-        return next((child for child in self if child.name == name), None)
+    def child(self, name: str, namespace: str = "*") -> "Element | None":
+        found = next(self._element.iterchildren(f"{{{namespace}}}{name}"), None)
+        return None if found is None else Element(found)
 
     def value(self, *path: str) -> str:
         """The text at a path of local names; empty when it is not there."""
-        found: Element | None = self
+        found: etree._Element | None = self._element
         for name in path:
-            found = found.child(name) if found else None
-        return found.text if found else ""
+            found = None if found is None else next(found.iterchildren(f"{{*}}{name}"), None)
+        return "" if found is None else (found.text or "").strip()
 
     def attribute(self, name: str) -> str:
         return self._element.get(name) or ""
@@ -128,9 +138,10 @@ class Reader:
 
     def request(self, data: bytes) -> Request:
         """Read an envelope. Raises: Fault."""
-        envelope = Element(self.parse(data))
-        body = envelope.child("Body")
-        if envelope.namespace != ENVELOPE or envelope.name != "Envelope" or body is None:
+        root = self.parse(data)
+        envelope = Element(root)
+        body = envelope.child("Body", ENVELOPE)
+        if root.tag != f"{{{ENVELOPE}}}Envelope" or body is None:
             raise Fault("the request is no SOAP 1.2 envelope", "ter:WellFormed")
         action = next(iter(body), None)
         if action is None:
@@ -144,7 +155,7 @@ class Reader:
 
 
 def _token(header: Element) -> UsernameToken | None:
-    security = next((c for c in header if (c.namespace, c.name) == (_SECURITY, "Security")), None)
+    security = header.child("Security", _SECURITY)
     token = security.child("UsernameToken") if security else None
     if token is None:
         return None
@@ -156,11 +167,6 @@ def _token(header: Element) -> UsernameToken | None:
         nonce=token.value("Nonce"),
         created=token.value("Created"),
     )
-
-
-def _split(element: etree._Element) -> tuple[str, str]:
-    name = etree.QName(element)
-    return name.namespace or "", name.localname
 
 
 def envelope(body: str, header: str = "") -> bytes:

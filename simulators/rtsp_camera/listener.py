@@ -1,6 +1,7 @@
 """TCP ports of simulated devices: listening, switched off, and kept while off."""
 
 import asyncio
+import contextlib
 import resource
 import socket
 from collections.abc import Callable
@@ -24,30 +25,38 @@ class Listener:
         self._factory = factory
         self._server: asyncio.Server | None = None
         self._held: socket.socket | None = None
+        self._opening = asyncio.Lock()
+        self._wanted = False
 
     async def on(self) -> None:
         """Listen. Raises: OSError that names the address."""
-        if self._server is not None:
-            return
-        sock = _bound(self.host, self.port)
-        try:
+        self._wanted = True
+        async with self._opening:
+            if self._server is not None or not self._wanted:
+                return
+            sock = _bound(self.host, self.port)
+            self.port = sock.getsockname()[1]
             loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(self._factory, sock=sock, backlog=_BACKLOG)
-        except BaseException:
-            sock.close()
-            raise
-        self.port = sock.getsockname()[1]
-        self._release()
+            try:
+                self._server = await loop.create_server(self._factory, sock=sock, backlog=_BACKLOG)
+            except BaseException:
+                sock.close()
+                raise
+            self._release()
+            if not self._wanted:  # switched off meanwhile
+                self.off()
 
     def off(self) -> None:
         """Drop every connection and refuse new ones."""
-        if self._server is None:
-            return
-        self._stop()
-        self._held = _bound(self.host, self.port)
+        self._wanted = False
+        if self._server is not None:
+            self._stop()
+            with contextlib.suppress(OSError):  # then `on` says who else took the port
+                self._held = _bound(self.host, self.port)
 
     def close(self) -> None:
         """Drop every connection and give the port back."""
+        self._wanted = False
         self._stop()
         self._release()
 
