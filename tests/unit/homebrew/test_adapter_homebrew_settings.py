@@ -1,8 +1,12 @@
 """Settings of a Homebrew master."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from adapters.homebrew import settings as module
 from adapters.homebrew.settings import HomebrewSettings
 
 
@@ -43,3 +47,9 @@ def test_what_cannot_work_is_refused_without_a_secret(given: dict[str, object]) 
 def test_secrets_are_hidden() -> None:
     shown = repr(settings(passphrases={1: "planted-too"}))
     assert "planted" not in shown
+
+
+def test_the_sample_works() -> None:
+    sample = tomllib.loads((Path(module.__file__).parent / "sample.toml").read_text("utf-8"))
+    assert sample["adapter"] == "homebrew"
+    HomebrewSettings.model_validate(sample["settings"])

@@ -1,8 +1,12 @@
 """Settings of a Zello connection."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from adapters.zello import settings as module
 from adapters.zello.settings import ZelloSettings
 
 
@@ -36,3 +40,9 @@ def test_what_cannot_work_is_refused(given: dict[str, object]) -> None:
 
 def test_secrets_are_hidden() -> None:
     assert "planted" not in repr(settings(auth_token="planted-token"))
+
+
+def test_the_sample_works() -> None:
+    sample = tomllib.loads((Path(module.__file__).parent / "sample.toml").read_text("utf-8"))
+    assert sample["adapter"] == "zello"
+    ZelloSettings.model_validate(sample["settings"])
