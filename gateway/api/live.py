@@ -94,7 +94,8 @@ async def _carry(
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if closed.done() and not gone.done():
-            await asyncio.wait({sending, gone}, timeout=FAREWELL_S)
+            left = {sending, gone}
+            await asyncio.wait(left, timeout=FAREWELL_S, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
