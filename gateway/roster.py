@@ -7,6 +7,7 @@ and publishes each system's config. Goes on with what it knew while the database
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -14,10 +15,11 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from adapters.base import Adapter, RadioTraits
+from adapters.base import RadioTraits
 from adapters.catalog import load as load_kind
 from adapters.errors import AdapterError
-from gateway.agents.build import radio_adapter, video_adapter
+from gateway.agents.build import radio_adapter
+from gateway.agents.cameras import OpenSecret, device_adapter
 from gateway.agents.device import BoundPoint, DeviceAgent, StatusChange, StatusWriter
 from gateway.agents.radio import Channel, RadioAgent
 from gateway.agents.supervisor import Budget
@@ -39,9 +41,6 @@ log = structlog.get_logger("roster")
 
 LOOK_EVERY_S = 2.0
 FULL_LOOK_EVERY_S = 15.0
-
-Open = Callable[[bytes], str]
-"""Opens a sealed secret."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Roster:
         *,
         bus: Bus,
         database: Database,
-        open_secret: Open,
+        open_secret: OpenSecret,
         definitions_file: DefinitionsFile,
         bridge: Bridge | None,
         run_agents: bool,
@@ -168,10 +167,10 @@ class Roster:
         starts: dict[str, Callable[[], Any]] = {}
         for device in wanted.devices:
             keys[device.device.id] = _device_key(device)
-            starts[device.device.id] = lambda device=device: self._device_agent(device)
+            starts[device.device.id] = functools.partial(self._device_agent, device)
         for system in wanted.systems:
             keys[system.system.id] = _system_key(system)
-            starts[system.system.id] = lambda system=system: self._radio_agent(system)
+            starts[system.system.id] = functools.partial(self._radio_agent, system)
         for name in [n for n, run in self._runs.items() if keys.get(n) != run.key]:
             await self._stop(name, wanted)
         for device in wanted.devices:
@@ -225,18 +224,10 @@ class Roster:
         return DeviceAgent(
             self._bus,
             device_id=run.device.id,
-            make=lambda: self.adapter_of(run),
+            make=lambda: device_adapter(run, self._open),
             points=_bound(run),
             budget=self._budget,
             report=self._writer.report,
-        )
-
-    def adapter_of(self, run: devices.RunningDevice) -> Adapter:
-        """An adapter for a registered device. Raises: AdapterError."""
-        device = run.device
-        password = self._open(run.secret) if run.secret else ""
-        return video_adapter(
-            device.adapter, device.endpoint, device.username, password, device.settings
         )
 
     def _radio_agent(self, run: systems.RunningSystem) -> RadioAgent:
@@ -299,7 +290,7 @@ def read_wanted(connection: Connection) -> _Wanted:
                 UnitDefinition(
                     alias=unit.alias,
                     priority=unit.priority,
-                    addresses={a.system: a.address for a in unit.addresses},
+                    addresses={a.system_id: a.address for a in unit.addresses},
                 )
                 for unit in units.every(connection)
             ),

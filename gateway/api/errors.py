@@ -18,10 +18,12 @@ from starlette.exceptions import HTTPException
 
 from adapters import errors as adapter
 from gateway.access import errors as access
+from gateway.bus import errors as bus
 from registry import errors as registry
 
 PROBLEM_JSON = "application/problem+json"
 DEVICE_RETRY_AFTER_S = 5
+BROKER_RETRY_AFTER_S = 2
 
 
 class ApiError(Exception):
@@ -86,6 +88,8 @@ def problem_of(error: Exception) -> Problem:
             return _of_access(error)
         case adapter.AdapterError():
             return _of_adapter(error)
+        case bus.BusError():
+            return _later(str(error), BROKER_RETRY_AFTER_S)
         case PreconditionRequired():
             return Problem(status=428, detail=error.message)
         case PreconditionFailed():
@@ -178,6 +182,7 @@ def install_error_answers(app: FastAPI) -> None:
         registry.RegistryError,
         access.AccessError,
         adapter.AdapterError,
+        bus.BusError,
         ApiError,
         RequestValidationError,
         HTTPException,

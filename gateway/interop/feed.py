@@ -9,7 +9,7 @@ import asyncio
 import collections
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from gateway.bus.client import Bus
@@ -107,7 +107,7 @@ class Feed:
 
     async def listen(
         self, sees: Callable[[str], bool], after: int | None = None
-    ) -> AsyncIterator[Item]:
+    ) -> AsyncGenerator[Item, None]:
         """Items of organisations that `sees` admits, from number `after` on where remembered.
 
         A listener that does not keep up loses the oldest, counted in `dropped`.

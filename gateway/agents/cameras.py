@@ -1,0 +1,82 @@
+"""Cameras by point: whoever needs the device of a point asks here.
+
+The adapter that keeps the device online is used where there is one, so that a camera sees one
+client; otherwise one is made for the occasion.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from adapters.base import Adapter, MediaSource
+from adapters.events import Command, Image, Inventory, Outcome
+from gateway.agents.build import video_adapter
+from gateway.agents.device import DeviceAgent
+from registry import devices, points
+from registry.database import Database
+from registry.devices import RunningDevice
+from registry.partition import SYSTEM
+
+OpenSecret = Callable[[bytes], str]
+"""Opens a sealed secret."""
+
+
+class NoCamera(Exception):
+    """The point has no source now."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Found:
+    adapter: Adapter
+    address: str
+
+
+def device_adapter(run: RunningDevice, open_secret: OpenSecret) -> Adapter:
+    """An adapter for a registered device. Raises: AdapterError."""
+    device = run.device
+    password = open_secret(run.secret) if run.secret else ""
+    return video_adapter(
+        device.adapter, device.endpoint, device.username, password, device.settings
+    )
+
+
+class Cameras:
+    """agents: the device agents of this node, by device id."""
+
+    def __init__(
+        self, database: Database, open_secret: OpenSecret, agents: Mapping[str, DeviceAgent]
+    ) -> None:
+        self._database = database
+        self._open_secret = open_secret
+        self._agents = agents
+
+    async def open_media(self, point_id: str, profile: str) -> MediaSource:
+        """Where a point's stream can be had. Raises: NoCamera, AdapterError, DatabaseAway."""
+        found = await self._find(point_id)
+        return await found.adapter.open_media(found.address, profile)
+
+    async def snapshot(self, point_id: str) -> Image:
+        """A picture from the device's own snapshot service. Raises: as `open_media`."""
+        found = await self._find(point_id)
+        return await found.adapter.snapshot(found.address)
+
+    async def execute(self, point_id: str, command: Callable[[str], Command]) -> Outcome:
+        """Carry out a command, made for the source's address. Raises: as `open_media`."""
+        found = await self._find(point_id)
+        return await found.adapter.execute(command(found.address))
+
+    async def probe(self, device_id: str) -> Inventory:
+        """Ask a registered device anew what it is. Raises: AdapterError, NotFound."""
+        return await (await self._adapter(device_id)).probe()
+
+    async def _find(self, point_id: str) -> _Found:
+        point = await self._database.read(lambda c: points.get(c, SYSTEM, point_id))
+        if point.device_id is None or point.address is None:
+            raise NoCamera
+        return _Found(await self._adapter(point.device_id), point.address)
+
+    async def _adapter(self, device_id: str) -> Adapter:
+        agent = self._agents.get(device_id)
+        if agent is not None and agent.adapter is not None:
+            return agent.adapter
+        run = await self._database.read(lambda c: devices.run(c, device_id))
+        return device_adapter(run, self._open_secret)

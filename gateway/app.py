@@ -1,0 +1,359 @@
+"""The gateway put together: the only place that knows every room.
+
+`run` builds a node from its settings and keeps it up. Without a broker it goes on showing
+cameras, without a database it goes on bridging; `/readyz` says which is away.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
+
+from adapters.base import MediaSource
+from gateway.access.secrets import Sealer
+from gateway.access.sessions import Access
+from gateway.agents.cameras import Cameras, NoCamera
+from gateway.api import (
+    auth,
+    devices,
+    events,
+    health,
+    jobs,
+    organizations,
+    patches,
+    points,
+    systems,
+    users,
+    views,
+)
+from gateway.api.background import Jobs
+from gateway.api.console import console_router
+from gateway.api.context import Context
+from gateway.api.errors import install_error_answers
+from gateway.api.live import live_router
+from gateway.api.services import Services
+from gateway.bus.client import Bus
+from gateway.bus.link import BrokerAddress
+from gateway.bus.presence import Presence
+from gateway.bus.topics import Topics
+from gateway.interop.bridge import Bridge
+from gateway.interop.definitions import DefinitionsFile
+from gateway.interop.feed import Feed
+from gateway.interop.lease import BridgeLease
+from gateway.live import LiveService, NoSource
+from gateway.roster import Roster
+from gateway.settings import Settings
+from gateway.startup import (
+    CannotStart,
+    broker,
+    listening_socket,
+    node_name,
+    open_database,
+    prepare_data_dir,
+    sealer_of,
+)
+from gateway.vision import PicturePool, available
+from registry import jobs as stored_jobs
+from registry import points as stored_points
+from registry import users as stored_users
+from registry.database import Connection, Database
+from registry.errors import DatabaseAway, DatabaseUnusable, NotFound
+from registry.partition import SEE_PICTURES, Role
+
+log = structlog.get_logger("gateway")
+
+ROLES = ("all", "api", "agent", "bridge")
+API = "/api/v1"
+_RETRY_DATABASE_S = 2.0
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node that runs. broker: how the gateway connects; reader: a read-only credential, where
+    the broker is our own."""
+
+    settings: Settings
+    url: str
+    database: Database
+    access: Access
+    bus: Bus
+    roster: Roster
+    broker: BrokerAddress
+    reader: BrokerAddress | None
+
+
+OnReady = Callable[[Node], Awaitable[None]]
+
+
+async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = None) -> None:
+    """Build a node and keep it up until cancelled, or told to stop by SIGINT or SIGTERM.
+
+    on_ready: awaited beside it once it serves; an error of it ends the node.
+    Raises: CannotStart.
+    """
+    folder = prepare_data_dir(settings)
+    sealer = sealer_of(settings)
+    database = open_database(settings)
+    roles = ("api", "agent", "bridge") if role == "all" else (role,)
+    async with contextlib.AsyncExitStack() as stack:
+        listening = stack.enter_context(listening_socket(settings)) if "api" in roles else None
+        stack.push_async_callback(database.close)
+        address, reader = await stack.enter_async_context(broker(settings, folder))
+        await _upgrade(database)
+        bus = Bus(
+            address,
+            node=node_name(folder),
+            topics=Topics(settings.mqtt_prefix),
+            roles=roles,
+            url=_url(settings, listening) if listening else "",
+            version=version("hutong"),
+        )
+        presence = Presence(bus, asyncio.get_running_loop().time)
+        lease = BridgeLease(bus, presence) if "bridge" in roles else None
+        roster = Roster(
+            bus=bus,
+            database=database,
+            open_secret=sealer.open,
+            definitions_file=DefinitionsFile(folder / "definitions.json"),
+            bridge=Bridge(bus, presence, lease) if lease else None,
+            run_agents="agent" in roles,
+        )
+        node = Node(
+            settings=settings,
+            url=_url(settings, listening) if listening else "",
+            database=database,
+            access=Access(database),
+            bus=bus,
+            roster=roster,
+            broker=address,
+            reader=reader,
+        )
+        works = [bus.run, roster.run, lambda: _keep_upgraded(database)]
+        works += [lease.run] if lease else []
+        if listening is not None:
+            app = await _application(stack, node, sealer, Feed(bus, presence))
+            await _run_all(node, works, _server(settings, app), listening, on_ready)
+        else:
+            await _run_all(node, works, None, None, on_ready)
+
+
+# --- the database ---------------------------------------------------------------------------------
+
+
+async def _upgrade(database: Database) -> bool:
+    """Bring the tables to this version; False while the database is away, which ends nothing:
+    bridging needs none. Raises: CannotStart for one that can never work."""
+    try:
+        await database.upgrade()
+        await database.write(lambda c: stored_jobs.fail_open(c, "the gateway stopped meanwhile"))
+    except DatabaseUnusable as error:
+        raise CannotStart(error.message) from None
+    except DatabaseAway as error:
+        log.warning("database is away", reason=error.message)
+        return False
+    return True
+
+
+async def _keep_upgraded(database: Database) -> None:
+    """Where the database was away at the start: upgrade it when it comes."""
+    while True:
+        with contextlib.suppress(DatabaseAway):
+            await database.upgrade()
+            break
+        await asyncio.sleep(_RETRY_DATABASE_S)
+    await asyncio.Event().wait()
+
+
+# --- the HTTP application -----------------------------------------------------------------------
+
+
+async def _application(
+    stack: contextlib.AsyncExitStack, node: Node, sealer: Sealer, feed: Feed
+) -> FastAPI:
+    """All rooms of a node that serves the API; the stack closes them."""
+    database, roster = node.database, node.roster
+    cameras = Cameras(database, sealer.open, roster.agents.devices)
+
+    async def open_media(point_id: str, profile: str) -> MediaSource:
+        try:
+            return await cameras.open_media(point_id, profile)
+        except (NoCamera, NotFound):
+            raise NoSource("this point has no camera") from None
+
+    live = await stack.enter_async_context(LiveService(open_media, _rights(database)))
+    pictures = await stack.enter_async_context(PicturePool())
+    background = Jobs(database)
+    stack.push_async_callback(background.close)
+    public_url = node.settings.public_url
+    return build_app(
+        Context(database=database, access=node.access, sealer=sealer, public_url=public_url),
+        Services(
+            bus=node.bus,
+            feed=feed,
+            cameras=cameras,
+            live=live,
+            pictures=pictures,
+            jobs=background,
+            nudge=roster.nudge,
+            settle=roster.look_now,
+            systems=roster.agents.systems,
+        ),
+    )
+
+
+def build_app(context: Context, services: Services) -> FastAPI:
+    """All routes of the contract that this version has, and the console."""
+    app = FastAPI(
+        title="Hutong",
+        version=version("hutong"),
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.context = context
+    app.state.services = services
+    install_error_answers(app)
+    for router in (
+        auth.router,
+        organizations.router,
+        points.router,
+        views.router,
+        devices.router,
+        systems.router,
+        patches.router,
+        events.router,
+        users.router,
+        jobs.router,
+        live_router(services.live, services.pictures),
+    ):
+        app.include_router(router, prefix=API)
+    app.include_router(health.router)
+    app.include_router(console_router())
+    app.add_middleware(_SecurityHeaders)
+    return app
+
+
+class _SecurityHeaders:
+    """Pure ASGI: nothing is buffered on its way."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"content-security-policy", _CONTENT_SECURITY_POLICY.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"referrer-policy", b"no-referrer"),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _rights(database: Database) -> Callable[[str, str], Awaitable[bool]]:
+    """May a user see a point's picture now? Raises: DatabaseAway when nobody can say."""
+
+    def ask(connection: Connection, user_id: str, point_id: str) -> bool:
+        principal = stored_users.principal_of(connection, user_id)
+        if principal is None:
+            return False
+        try:
+            point = stored_points.get(connection, principal, point_id)
+        except NotFound:
+            return False
+        path = point.organization.path
+        clear = not point.masked or principal.may({Role.CLEAR_VIEW}, path)
+        return principal.may(SEE_PICTURES, path) and clear
+
+    async def allowed(user_id: str, point_id: str) -> bool:
+        return await database.read(lambda connection: ask(connection, user_id, point_id))
+
+    return allowed
+
+
+# --- running --------------------------------------------------------------------------------------
+
+
+def _url(settings: Settings, listening: socket.socket) -> str:
+    """Where people reach this node."""
+    if settings.public_url:
+        return settings.public_url
+    host = settings.http_host
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    shown = f"[{host}]" if ":" in host else host
+    return f"{settings.scheme}://{shown}:{listening.getsockname()[1]}"
+
+
+def _server(settings: Settings, app: FastAPI) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        server_header=False,
+    )
+    return uvicorn.Server(config)
+
+
+async def _run_all(
+    node: Node,
+    works: Sequence[Callable[[], Awaitable[None]]],
+    server: uvicorn.Server | None,
+    listening: socket.socket | None,
+    on_ready: OnReady | None,
+) -> None:
+    """Everything side by side; the node ends with its server, or with the first error."""
+    log.info("gateway starts", url=node.url, node=node.bus.node, data=str(node.settings.data_dir))
+    usable, sentence = available()
+    if not usable:
+        log.warning("pictures cannot be resized", reason=sentence)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_coroutine(work)) for work in works]
+        if on_ready is not None:
+            tasks.append(group.create_task(_when_ready(node, server, on_ready)))
+        if server is None or listening is None:
+            await asyncio.Event().wait()
+            return
+        try:
+            await server.serve(sockets=[listening])
+        finally:
+            await node.bus.leave()
+            for task in tasks:
+                task.cancel()
+
+
+async def _coroutine(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+async def _when_ready(node: Node, server: uvicorn.Server | None, on_ready: OnReady) -> None:
+    while server is not None and not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    await on_ready(node)

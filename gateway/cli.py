@@ -1,0 +1,222 @@
+"""The command line. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+import typer
+
+from gateway import logs
+from gateway.settings import Settings, SettingsError, load, shown
+
+app = typer.Typer(
+    name="hutong",
+    help="Brings a neighbourhood's video points and a district's radios together.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+database_app = typer.Typer(help="The registry's database.", no_args_is_help=True)
+user_app = typer.Typer(help="Users.", no_args_is_help=True)
+app.add_typer(database_app, name="db")
+app.add_typer(user_app, name="user")
+
+
+class Failed(Exception):
+    """One sentence for standard error, and the exit code."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _settings(**changes: object) -> Settings:
+    given = {name: value for name, value in changes.items() if value is not None}
+    settings = load(**given)
+    logs.configure(settings.log_format)
+    return settings
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run with uvloop where there is one; Ctrl-C is an ordinary end."""
+    try:
+        import uvloop
+
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    except ImportError:
+        runner = asyncio.Runner()
+    with runner, contextlib.suppress(KeyboardInterrupt):
+        runner.run(main())
+
+
+@app.command()
+def demo(
+    cameras: Annotated[int, typer.Option(min=1, max=500, help="Simulated ONVIF cameras.")] = 24,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="HTTP port, 0 for any free one.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Say where it is as one line of JSON.")
+    ] = False,
+    traffic: Annotated[
+        bool, typer.Option(help="Radios and phones talk by themselves now and then.")
+    ] = True,
+) -> None:
+    """Everything on one machine, nothing else installed: a simulated district, the gateway and
+    the console. Ctrl-C ends it."""
+    from gateway.demo.run import demo as run_demo
+
+    settings = _settings(http_port=port)
+    _run(lambda: run_demo(settings, camera_count=cameras, as_json=as_json, traffic=traffic))
+
+
+@app.command()
+def serve(
+    role: Annotated[str, typer.Option(help="all, api, agent or bridge.")] = "all",
+    show_settings: Annotated[
+        bool, typer.Option("--show-settings", help="Print the settings and end.")
+    ] = False,
+) -> None:
+    """The gateway."""
+    settings = _settings()
+    if show_settings:
+        for name, value in shown(settings).items():
+            typer.echo(f"{name}={value}")
+        return
+    from gateway.app import ROLES, run
+
+    if role not in ROLES:
+        raise Failed(f"--role must be one of {', '.join(ROLES)}, not {role!r}", code=2)
+    _run(lambda: run(settings, role))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def simulate(context: typer.Context) -> None:
+    """Simulators alone: cameras, radios, or a scenario FILE; --help shows more."""
+    os.execv(sys.executable, [sys.executable, "-m", "simulators", *context.args])
+
+
+@app.command()
+def discover(
+    interface: Annotated[
+        list[str] | None, typer.Option(help="Own address to ask from; all when left out.")
+    ] = None,
+    subnet: Annotated[
+        list[str] | None, typer.Option(help="CIDR block to ask one address after the other.")
+    ] = None,
+    register: Annotated[
+        str | None, typer.Option(metavar="ORG", help="Register what is found under ORG.")
+    ] = None,
+    username: Annotated[str, typer.Option(help="For --register.")] = "",
+    timeout_s: Annotated[float, typer.Option(min=0.1, max=60)] = 3.0,
+) -> None:
+    """ONVIF devices by WS-Discovery, or by unicast probe of a subnet.
+
+    --register takes the devices' password from HUTONG_DEVICE_PASSWORD, or asks for it."""
+    from gateway.commands import discover_devices
+
+    settings = _settings()
+    password = ""
+    if register is not None:
+        password = os.environ.get("HUTONG_DEVICE_PASSWORD") or typer.prompt(
+            "Password of the devices", hide_input=True, default="", show_default=False
+        )
+    refused = asyncio.run(
+        discover_devices(
+            settings,
+            interfaces=tuple(interface or ()),
+            subnets=tuple(subnet or ()),
+            timeout_s=timeout_s,
+            register=register,
+            username=username,
+            password=password,
+        )
+    )
+    if refused:
+        raise Failed(f"{refused} devices were not registered", code=3)
+
+
+@database_app.command("upgrade")
+def database_upgrade() -> None:
+    """Bring the tables to this version's shape."""
+    from gateway.commands import upgrade_database
+
+    asyncio.run(upgrade_database(_settings()))
+
+
+@user_app.command("add")
+def user_add(
+    name: str,
+    role: Annotated[
+        str,
+        typer.Option(help="viewer, dispatcher, integrator, auditor or admin."),
+    ],
+    organization: Annotated[str, typer.Option(help="Slug path, such as shenhe/wanlian.")],
+    district: Annotated[
+        str, typer.Option(metavar="NAME", help="Make the root district of that name first.")
+    ] = "",
+) -> None:
+    """Add a user; the password comes from HUTONG_USER_PASSWORD, or is asked for."""
+    from gateway.commands import add_user
+
+    settings = _settings()
+    password = os.environ.get("HUTONG_USER_PASSWORD") or typer.prompt(
+        "Password", hide_input=True, confirmation_prompt=True
+    )
+    asyncio.run(add_user(settings, name, password, role, organization, district))
+
+
+@app.command()
+def doctor() -> None:
+    """Checks data directory, database, broker, media and clock; says what to do."""
+    from gateway.commands import examine
+
+    failed = asyncio.run(examine(_settings()))
+    if failed:
+        raise Failed(f"{failed} of the checks failed")
+
+
+def main() -> None:
+    """Entry point: every failure that can be foreseen is one sentence and an exit code."""
+    try:
+        app()
+    except Failed as failure:
+        _fail(str(failure), failure.code)
+    except SettingsError as error:
+        _fail(str(error), 2)
+    except Exception as error:
+        sentence = foreseen(error)
+        if sentence is None:
+            raise
+        _fail(sentence, 1)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"hutong: {message}\n")
+    sys.exit(code)
+
+
+def foreseen(error: BaseException) -> str | None:
+    """The sentence of an error that is ours, None for one that is a mistake in the program."""
+    from adapters.errors import AdapterError
+    from gateway.bus.errors import BusError
+    from gateway.demo.simulation import SimulationFailed
+    from gateway.startup import CannotStart
+    from registry.errors import RegistryError
+
+    if isinstance(error, CannotStart | BusError | RegistryError | AdapterError | SimulationFailed):
+        return str(error)
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        return foreseen(error.exceptions[0])
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""`hutong demo`: start the simulators and a gateway, build the district, say where it is."""
+
+import asyncio
+import contextlib
+import json
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from gateway.app import Node, run
+from gateway.bootstrap import add_user
+from gateway.demo.build import Builder, BuildFailed, Person
+from gateway.demo.district import DISTRICT, CameraPlan, cameras
+from gateway.demo.simulation import RTSP_CAMERAS, free_udp_port, playing, scenario, write
+from gateway.settings import Settings
+from gateway.startup import CannotStart
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"  {text}\n")
+    sys.stderr.flush()
+
+
+async def demo(settings: Settings, *, camera_count: int, as_json: bool, traffic: bool) -> None:
+    """Until it is told to stop; every child ends with it, and its folder is removed.
+
+    Raises: CannotStart.
+    """
+    secret = secrets.token_hex(4)
+    plans = cameras(camera_count, secret)
+    master_port = free_udp_port()
+    with tempfile.TemporaryDirectory(prefix="hutong-demo-") as folder:
+        settings = settings.model_copy(
+            update={"data_dir": Path(folder), "database_url": None, "mqtt_url": None}
+        )
+        content = scenario(
+            plans,
+            secret=secret,
+            master_port=master_port,
+            traffic=traffic,
+            clips=Path(folder) / "clips",
+        )
+        file = Path(folder) / "scenario.yaml"
+        write(file, content)
+        _say("starting simulated cameras, repeaters, radios and a push-to-talk server")
+        async with playing(file) as simulated:
+
+            async def build(node: Node) -> None:
+                people = await _build(node, plans, simulated, secret, master_port)
+                _announce(node, people, simulated, as_json=as_json)
+
+            try:
+                await run(settings, "all", build)
+            except* BuildFailed as failures:
+                raise CannotStart(
+                    f"the demo could not be built: {failures.exceptions[0]}"
+                ) from None
+
+
+async def _build(
+    node: Node,
+    plans: list[CameraPlan],
+    simulated: dict[str, Any],
+    secret: str,
+    master_port: int,
+) -> list[Person]:
+    def password_of(name: str) -> str:
+        return f"{name}-{secret}"
+
+    await add_user(
+        node.database,
+        name="admin",
+        password=password_of("admin"),
+        role="admin",
+        organization=DISTRICT,
+        district="沈河区",
+    )
+    async with aiohttp.ClientSession() as http:
+        builder = Builder(http, node.url, _say)
+        await builder.sign_in("admin", password_of("admin"))
+        await builder.organizations()
+        await builder.points(plans)
+        people = await builder.users(password_of)
+        await builder.radio(master_port, simulated["zello"][0], secret)
+        found = await builder.discovered(simulated["onvif"])
+        await builder.devices(found, plans, _rtsp_bodies(simulated["rtsp"], secret))
+        await builder.settled(len(found) + RTSP_CAMERAS)
+    return people
+
+
+def _rtsp_bodies(urls: list[str], secret: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "adapter": "rtsp",
+            "endpoint": url,
+            "username": "view",
+            "password": f"{secret}-rtsp-{number}",
+            "organization": f"{DISTRICT}/nanta/room-0{number}",
+            "name": f"物业岗亭 {number} Property gate",
+            "settings": {"sub_endpoint": url.removesuffix("main") + "sub"},
+        }
+        for number, url in enumerate(urls, start=1)
+    ]
+
+
+def _announce(
+    node: Node, people: list[Person], simulated: dict[str, Any], *, as_json: bool
+) -> None:
+    reader = node.reader or node.broker
+    if as_json:
+        ready = {
+            "url": node.url,
+            "mqtt": {
+                "host": reader.host,
+                "port": reader.port,
+                "username": reader.username,
+                "password": reader.password,
+            },
+            "users": [
+                {
+                    "name": person.name,
+                    "password": person.password,
+                    "role": person.role,
+                    "organization": person.organization,
+                }
+                for person in people
+            ],
+            "simulators": simulated,
+            "data_dir": str(node.settings.data_dir),
+        }
+        sys.stdout.write(json.dumps(ready, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write(_for_people(node, people, simulated))
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+
+
+def _for_people(node: Node, people: list[Person], simulated: dict[str, Any]) -> str:
+    lines = ["", f"Hutong is ready: {node.url}", ""]
+    lines += [
+        f"  {person.name:<12} {person.password:<24} {person.role:<11} {person.organization}"
+        for person in people
+    ]
+    lines += ["", f"Radios and cameras can be pressed and unplugged at {simulated['control']}"]
+    lines += ["Ctrl-C ends everything.", ""]
+    return "\n".join(lines) + "\n"
+
+
+def run_demo(settings: Settings, *, camera_count: int, as_json: bool, traffic: bool) -> None:
+    """Blocks until Ctrl-C. Raises: CannotStart."""
+    asyncio.run(demo(settings, camera_count=camera_count, as_json=as_json, traffic=traffic))

@@ -1,0 +1,107 @@
+"""What must be there before a node can be built; each failure is one sentence, `CannotStart`."""
+
+import contextlib
+import os
+import re
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from gateway.access.secrets import Sealer, load_key, read_key
+from gateway.bus.broker import EmbeddedBroker
+from gateway.bus.errors import BusError
+from gateway.bus.link import BrokerAddress, parse_broker_url
+from gateway.settings import Settings
+from registry.database import Database
+from registry.errors import DatabaseUnusable
+
+
+class CannotStart(Exception):
+    """One sentence for whoever started us."""
+
+
+def prepare_data_dir(settings: Settings) -> Path:
+    """The data directory, made and writable. Raises: CannotStart."""
+    folder = settings.data_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = folder / f".write-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise CannotStart(
+            f"the data directory {folder.absolute()} cannot be written ({reason}): "
+            "set HUTONG_DATA_DIR to one that can"
+        ) from None
+    return folder
+
+
+def sealer_of(settings: Settings) -> Sealer:
+    """What seals device passwords. Raises: CannotStart for a key that is none."""
+    try:
+        if settings.secret_key is not None:
+            return Sealer(read_key(settings.secret_key.get_secret_value()))
+        return Sealer(load_key(settings.data_dir / "secret.key"))
+    except (ValueError, OSError) as error:
+        raise CannotStart(f"the secret key cannot be used: {error}") from None
+
+
+def open_database(settings: Settings) -> Database:
+    """Raises: CannotStart for a URL that can never work."""
+    try:
+        return Database(settings.database)
+    except DatabaseUnusable as error:
+        raise CannotStart(error.message) from None
+
+
+def node_name(folder: Path) -> str:
+    """This node's name on the bus: made once, kept in the data directory."""
+    file = folder / "node"
+    with contextlib.suppress(OSError):
+        name = file.read_text().strip()
+        if re.fullmatch(r"[a-z0-9-]{3,40}", name):
+            return name
+    host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")[:20] or "node"
+    name = f"{host}-{secrets.token_hex(3)}"
+    file.write_text(name + "\n")
+    return name
+
+
+def listening_socket(settings: Settings) -> socket.socket:
+    """Raises: CannotStart when the port is in use or the address is not ours."""
+    family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((settings.http_host, settings.http_port))
+    except OSError as error:
+        opened.close()
+        raise CannotStart(
+            f"cannot listen on {settings.http_host}:{settings.http_port} "
+            f"({error.strerror or error}): set HUTONG_HTTP_HOST and HUTONG_HTTP_PORT"
+        ) from None
+    return opened
+
+
+@contextlib.asynccontextmanager
+async def broker(
+    settings: Settings, folder: Path
+) -> AsyncIterator[tuple[BrokerAddress, BrokerAddress | None]]:
+    """How to connect to the broker by URL, or to the embedded one with its read-only credential.
+
+    Raises: CannotStart when the embedded one does not start.
+    """
+    if settings.mqtt_url is not None and settings.mqtt_url.get_secret_value():
+        yield parse_broker_url(settings.mqtt_url.get_secret_value()), None
+        return
+    embedded = EmbeddedBroker(folder / "broker", prefix=settings.mqtt_prefix)
+    try:
+        await embedded.__aenter__()
+    except BusError as error:
+        raise CannotStart(str(error)) from None
+    try:
+        yield embedded.address, embedded.reader
+    finally:
+        await embedded.__aexit__()
