@@ -31,6 +31,7 @@ class PressRadio(_Body):
     slot: int = Field(default=1, ge=1, le=2)
     seconds: float | None = Field(default=None, ge=0)
     polite: bool = True
+    emergency: bool = False
 
 
 class PressPhone(_Body):
@@ -121,7 +122,11 @@ class Control:
             case "press":
                 body = await _body(request, PressRadio)
                 pressed = radio.press(
-                    body.talkgroup, body.slot, polite=body.polite, limit_s=body.seconds
+                    body.talkgroup,
+                    body.slot,
+                    polite=body.polite,
+                    emergency=body.emergency,
+                    limit_s=body.seconds,
                 )
                 return _pressed(pressed)
             case "release":

@@ -126,7 +126,9 @@ class District:
     def _press(self, step: Step) -> None:
         if step.radio is not None:
             radio = self.radios[step.radio]
-            pressed = radio.press(step.talkgroup or 0, step.slot, limit_s=step.seconds)
+            pressed = radio.press(
+                step.talkgroup or 0, step.slot, emergency=step.emergency, limit_s=step.seconds
+            )
         else:
             phone = self.phones[step.phone or ""]
             pressed = phone.press(step.channel or "", limit_s=step.seconds)

@@ -157,7 +157,7 @@ _NEEDS: dict[str, tuple[frozenset[str], ...]] = {
     "drop_connections": (frozenset(),),
 }
 _ALWAYS = frozenset({"at_s", "every_s", "action"})
-_SLOTTED = frozenset({"press", "talk"})
+_BY_RADIO = frozenset({"press", "talk"})
 
 
 class Step(_Part):
@@ -169,6 +169,7 @@ class Step(_Part):
     radio: int | None = None
     talkgroup: DmrId | None = None
     slot: Literal[1, 2] = 1
+    emergency: bool = False
     phone: str | None = None
     channel: str | None = None
     seconds: Seconds | None = None
@@ -182,8 +183,8 @@ class Step(_Part):
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> Self:
         given = self.model_fields_set - _ALWAYS
-        if self.action in _SLOTTED and self.radio is not None:
-            given -= {"slot"}
+        if self.action in _BY_RADIO and self.radio is not None:
+            given -= {"slot", "emergency"}
         if given not in _NEEDS[self.action]:
             wanted = " or ".join(
                 ", ".join(sorted(fields)) or "nothing" for fields in _NEEDS[self.action]

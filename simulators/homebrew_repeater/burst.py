@@ -62,17 +62,20 @@ FRAGMENT_OF_BURST = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LinkControl:
-    """Who talks to whom. source, destination: 24-bit ids."""
+    """Who talks to whom, and how. source, destination: 24-bit ids. emergency, encrypted: bits of
+    the service options (ETSI TS 102 361-2, 7.2.1)."""
 
     source: int
     destination: int
     private: bool = False
+    emergency: bool = False
+    encrypted: bool = False
 
     def encode(self) -> bytes:
         """9 bytes: opcode, feature set, service options, destination, source."""
         opcode = Opcode.PRIVATE if self.private else Opcode.GROUP
         ids = self.destination.to_bytes(3, "big") + self.source.to_bytes(3, "big")
-        return bytes((opcode, 0, 0)) + ids
+        return bytes((opcode, 0, self.emergency << 7 | self.encrypted << 6)) + ids
 
 
 def header(control: bytes, colour_code: int) -> bytes:

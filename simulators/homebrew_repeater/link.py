@@ -1,6 +1,9 @@
 """The UDP socket between a repeater and its master."""
 
 import asyncio
+import contextlib
+import ipaddress
+import socket
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -30,7 +33,8 @@ class MasterClosed(SignInError):
 class Link(asyncio.DatagramProtocol):
     """A socket connected to the master; use as an async context manager.
 
-    voice: gets each DMRD. malformed: gets why a datagram was dropped.
+    voice: gets each DMRD. malformed: gets why a datagram was dropped. attempt: where the master's
+    name has several addresses, each attempt takes the next.
     """
 
     def __init__(
@@ -38,7 +42,10 @@ class Link(asyncio.DatagramProtocol):
         master: tuple[str, int],
         voice: Callable[[bytes], None],
         malformed: Callable[[str], None],
+        *,
+        attempt: int = 0,
     ) -> None:
+        self._attempt = attempt
         self._master = master
         self._voice = voice
         self._malformed = malformed
@@ -47,9 +54,8 @@ class Link(asyncio.DatagramProtocol):
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: self, remote_addr=self._master
-        )
+        address = await self._address(loop)
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, remote_addr=address)
         return self
 
     async def __aexit__(
@@ -60,6 +66,15 @@ class Link(asyncio.DatagramProtocol):
     ) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    async def _address(self, loop: asyncio.AbstractEventLoop) -> tuple[str, int]:
+        """Raises: OSError if the name is not known."""
+        host, port = self._master
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(host)
+            return host, port
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        return str(found[self._attempt % len(found)][4][0]), port
 
     def send(self, datagram: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():

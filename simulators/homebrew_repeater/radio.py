@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
+from simulators.homebrew_repeater.burst import LinkControl
 from simulators.homebrew_repeater.reception import Heard
 from simulators.homebrew_repeater.slot import Talk
 from simulators.waiting import Changes
 
 MAX_HEARD = 1000
 
-BeginTalk = Callable[["Radio", int, int, bool, bool], Talk | None]
+BeginTalk = Callable[["Radio", LinkControl, int, bool], Talk | None]
+"""Radio, link control, slot, whether it is polite."""
 
 
 class Radio:
@@ -48,6 +50,8 @@ class Radio:
         slot: int = 1,
         *,
         private: bool = False,
+        emergency: bool = False,
+        encrypted: bool = False,
         polite: bool = True,
         limit_s: float | None = None,
     ) -> bool:
@@ -60,7 +64,14 @@ class Radio:
         if self.pressing:
             self.refused += 1
             return False
-        talk = self._begin(self, talkgroup, slot, private, polite)
+        control = LinkControl(
+            source=self.id,
+            destination=talkgroup,
+            private=private,
+            emergency=emergency,
+            encrypted=encrypted,
+        )
+        talk = self._begin(self, control, slot, polite)
         if talk is None:
             self.refused += 1
             return False

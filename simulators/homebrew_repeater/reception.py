@@ -37,6 +37,8 @@ class Heard:
     control_checks: int = 0
     faults: list[str] = dataclasses.field(default_factory=list)
     alias: str = ""
+    emergency: bool = False
+    encrypted: bool = False
 
     @property
     def lc_ok(self) -> bool:
@@ -135,8 +137,10 @@ class Reception:
             self._check_control(message)
 
     def _check_control(self, control: bytes) -> None:
-        """Service options may differ (priority, emergency); opcode and ids may not."""
+        """Opcode and ids must be those of DMRD, which does not carry the service options."""
         self.heard.control_checks += 1
+        self.heard.emergency = bool(control[2] & 0x80)
+        self.heard.encrypted = bool(control[2] & 0x40)
         if control[:1] + control[3:] != self._control[:1] + self._control[3:]:
             self._fault(f"link control {control.hex()}, DMRD says {self._control.hex()}")
 

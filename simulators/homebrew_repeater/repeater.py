@@ -88,6 +88,7 @@ class Repeater:
         self.radios: dict[int, Radio] = {}
         self.slots = {number: Slot(number, self._hear, self.changes.notify) for number in (1, 2)}
         self._random = random.Random(seed)
+        self._attempts = 0
         self._link: Link | None = None
         self._running: asyncio.Task[None] | None = None
         self._plugged = asyncio.Event()
@@ -114,6 +115,8 @@ class Repeater:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
+            if not self._running.cancelled():
+                self._running.result()
         self._set(LinkState.OFF)
 
     @property
@@ -196,7 +199,9 @@ class Repeater:
     async def _session(self) -> None:
         """Sign in and stay so. Raises: SignInError or OSError when that is over."""
         self._set(LinkState.SIGNING_IN)
-        async with Link(self.master, self._voice, self._malformed) as link:
+        self._attempts += 1
+        link = Link(self.master, self._voice, self._malformed, attempt=self._attempts)
+        async with link:
             self._link = link
             try:
                 if not self.plugged:
@@ -249,7 +254,7 @@ class Repeater:
     # --- bursts ---------------------------------------------------------------------------------
 
     def _begin(
-        self, radio: Radio, talkgroup: int, number: int, private: bool, polite: bool
+        self, radio: Radio, control: burst.LinkControl, number: int, polite: bool
     ) -> Talk | None:
         slot = self.slots[number]
         if not self.plugged or slot.talk is not None or (polite and slot.busy):
@@ -257,7 +262,7 @@ class Repeater:
         talk = Talk(
             repeater=self.id,
             slot=number,
-            control=burst.LinkControl(source=radio.id, destination=talkgroup, private=private),
+            control=control,
             stream=self._random.randint(1, 0xFFFFFFFE),
             colour_code=self.station.colour_code,
             alias=radio.alias,

@@ -67,6 +67,8 @@ class Talk:
             started_s=time.monotonic(),
             control_checks=1,
             alias=alias,
+            emergency=control.emergency,
+            encrypted=control.encrypted,
         )
         header = burst.header(control.encode(), colour_code)
         self._burst(FrameType.DATA_SYNC, DataType.VOICE_HEADER, header)
