@@ -25,8 +25,8 @@ const key: InjectionKey<Console> = Symbol('console')
 export function createConsole(): Console {
   const api = new Api()
   const session = createSession(api)
-  const stream = new EventStream(() => session.lost())
-  api.http.onUnauthorized = () => session.lost()
+  const stream = new EventStream(session.revive)
+  api.http.revive = session.revive
   const organizations = createOrganizations(api, stream)
   const pointNames = createPointNames(api)
   const radio = createRadio(api, stream)

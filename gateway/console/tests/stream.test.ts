@@ -19,7 +19,7 @@ describe('EventStream', () => {
       headers.push(init.headers)
       return Promise.resolve(answer(bodies.shift() ?? ''))
     })
-    const stream = new EventStream(() => undefined)
+    const stream = new EventStream(() => Promise.resolve(false))
     const got: unknown[] = []
     const opened = vi.fn()
     stream.on('channel', (data) => got.push(data))
@@ -37,14 +37,17 @@ describe('EventStream', () => {
     expect(stream.state.value).toBe('closed')
   })
 
-  it('stops at 401 and says so', async () => {
+  it('stops at a 401 that is final', async () => {
     const fetched = vi.fn(() => Promise.resolve(new Response('{}', { status: 401 })))
     vi.stubGlobal('fetch', fetched)
-    const unauthorized = vi.fn()
-    const stream = new EventStream(unauthorized)
+    const revive = vi.fn(() => {
+      stream.close()
+      return Promise.resolve(false)
+    })
+    const stream = new EventStream(revive)
     stream.open()
-    await vi.waitUntil(() => unauthorized.mock.calls.length === 1)
-    expect(stream.state.value).toBe('closed')
+    await vi.waitUntil(() => stream.state.value === 'closed')
+    expect(revive).toHaveBeenCalledTimes(1)
     expect(fetched).toHaveBeenCalledTimes(1)
   })
 })

@@ -59,9 +59,18 @@ describe('outcomes of a stream', () => {
     [4403, 'ended', 'right_lost'],
     [4404, 'ended', 'no_source'],
     [4429, 'retry', 'limit'],
+    [1001, 'retry', 'restart'],
     [1006, 'retry', 'network'],
+    [1013, 'retry', 'gateway'],
   ])('close code %i → %s, %s', (code, kind, reason) => {
     expect(afterClose(code, '')).toMatchObject({ kind, reason })
+  })
+
+  it('believes an ended state, but not over what the code says', () => {
+    const gone = { kind: 'ended', reason: 'ended', detail: 'gone' }
+    expect(afterClose(1000, '', 'gone')).toEqual(gone)
+    expect(afterClose(4403, '', 'share over')).toMatchObject({ reason: 'right_lost' })
+    expect(afterClose(1001, '', 'stopping')).toMatchObject({ kind: 'retry' })
   })
 })
 

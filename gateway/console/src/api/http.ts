@@ -9,8 +9,11 @@ export interface Ask {
   keepalive?: boolean
 }
 
-/** Says who asks to be told that the session is over. */
-export type OnUnauthorized = () => void
+/** Asked at a 401: true when the session is alive after all, so that trying again can help. */
+export type Revive = () => Promise<boolean>
+
+/** Where a 401 speaks of the credentials themselves. */
+const PUBLIC = /^\/(auth\/|me$)/
 
 function withQuery(path: string, query: Query = {}): string {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== '')
@@ -20,9 +23,18 @@ function withQuery(path: string, query: Query = {}): string {
 
 /** Requests to `/api/v1` with the session cookie. Every failure is thrown as a `Problem`. */
 export class Http {
-  onUnauthorized: OnUnauthorized = () => undefined
+  revive: Revive = () => Promise.resolve(false)
 
   async send(method: string, path: string, ask: Ask = {}): Promise<Response> {
+    const response = await this.once(method, path, ask)
+    if (response.ok) return response
+    const again = response.status === 401 && !PUBLIC.test(path) && (await this.revive())
+    const second = again ? await this.once(method, path, ask) : response
+    if (second.ok) return second
+    throw await problemOf(second)
+  }
+
+  private async once(method: string, path: string, ask: Ask): Promise<Response> {
     const init: RequestInit = {
       method,
       credentials: 'same-origin',
@@ -34,17 +46,12 @@ export class Http {
       init.body = JSON.stringify(ask.body)
       init.headers = { ...init.headers, 'Content-Type': 'application/json' }
     }
-    let response: Response
     try {
-      response = await fetch(`/api/v1${withQuery(path, ask.query)}`, init)
+      return await fetch(`/api/v1${withQuery(path, ask.query)}`, init)
     } catch (error) {
       if (ask.signal?.aborted) throw error
       throw unreachable()
     }
-    if (response.ok) return response
-    const problem = await problemOf(response)
-    if (problem.status === 401 && !path.startsWith('/auth/')) this.onUnauthorized()
-    throw problem
   }
 
   async get<T>(path: string, ask?: Ask): Promise<T> {

@@ -1,4 +1,5 @@
 import { ref, type Ref } from 'vue'
+import type { Revive } from './http'
 import { problemOf } from './problem'
 import { SseParser, type SseMessage } from './sse'
 
@@ -20,7 +21,7 @@ export class EventStream {
   private stop: AbortController | null = null
 
   constructor(
-    private readonly onUnauthorized: () => void,
+    private readonly revive: Revive,
     private readonly path = '/api/v1/events/stream',
   ) {}
 
@@ -73,10 +74,8 @@ export class EventStream {
     if (this.lastEventId) headers['Last-Event-ID'] = this.lastEventId
     const response = await fetch(this.path, { headers, credentials: 'same-origin', signal })
     if (!response.ok || !response.body) {
-      if (response.status === 401) {
-        this.close()
-        this.onUnauthorized()
-      }
+      // When the session is over, its end closes this stream.
+      if (response.status === 401) await this.revive()
       throw await problemOf(response)
     }
     opened()

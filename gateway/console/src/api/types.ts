@@ -18,7 +18,7 @@ export type Role = 'viewer' | 'dispatcher' | 'integrator' | 'auditor' | 'clear_v
 export interface Me {
   id: string
   name: string
-  roles: { role: Role; organization: OrganizationRef }[]
+  roles: { role: Role; organization: OrganizationRef | null }[]
 }
 
 export interface Counts {
@@ -90,6 +90,7 @@ export interface ChannelState {
   since: string | null
   emergency: boolean
   health: string | null
+  health_reason?: string
 }
 
 export interface Channel {
@@ -121,15 +122,22 @@ export interface PatchMember {
 export interface PatchMemberState {
   channel: string
   keyed: boolean
-  missed: boolean
+  missed: boolean | string | null
   suspended: boolean
   health: string | null
 }
 
+/** channel: null for a dispatcher, who talks from no channel. */
+export interface PatchTalker {
+  channel: string | null
+  talker: string | null
+  talker_alias?: string | null
+}
+
 export interface PatchState {
   floor: Floor
-  holder: { channel: string; talker: string | null; talker_alias?: string | null } | null
-  queue: { channel: string; talker: string | null; talker_alias?: string | null }[]
+  holder: PatchTalker | null
+  queue: PatchTalker[]
   members: PatchMemberState[]
   emergency: boolean
   since: string | null

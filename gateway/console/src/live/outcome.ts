@@ -35,9 +35,9 @@ export function afterProblem(problem: Problem): Outcome {
   }
 }
 
-/** What follows from the end of a live WebSocket that said nothing before it closed. */
-export function afterClose(code: number, text: string): Outcome {
-  const detail = text || null
+/** What follows from the end of a live WebSocket. ended: what its `ended` state said, if any. */
+export function afterClose(code: number, text: string, ended: string | null = null): Outcome {
+  const detail = ended || text || null
   switch (code) {
     case 4401:
       return { kind: 'retry', reason: 'ticket', detail, waitMs: 0 }
@@ -47,7 +47,14 @@ export function afterClose(code: number, text: string): Outcome {
       return { kind: 'ended', reason: 'no_source', detail }
     case 4429:
       return { kind: 'retry', reason: 'limit', detail, waitMs: SLOW_RETRY_MS }
+    case 1001:
+    case 1012:
+      return { kind: 'retry', reason: 'restart', detail: null, waitMs: 0 }
+    case 1011:
+    case 1013:
+      return { kind: 'retry', reason: 'gateway', detail, waitMs: SLOW_RETRY_MS }
     default:
+      if (ended !== null) return { kind: 'ended', reason: 'ended', detail }
       return { kind: 'retry', reason: 'network', detail, waitMs: 0 }
   }
 }

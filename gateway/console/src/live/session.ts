@@ -125,7 +125,7 @@ export class LiveSession {
     return new Promise((resolve) => {
       const socket = new WebSocket(url)
       socket.binaryType = 'arraybuffer'
-      let last: Outcome | null = null
+      let ended: string | null = null
       const finish = (outcome: Outcome) => {
         clearTimeout(timer)
         this.stop.signal.removeEventListener('abort', aborted)
@@ -143,11 +143,10 @@ export class LiveSession {
         clearTimeout(timer)
         timer = setTimeout(silent, SILENCE_MS)
         if (typeof data !== 'string') return player.binary(data)
-        const ended = this.state(data)
-        if (ended) last = ended
+        ended = this.state(data) ?? ended
         player.text(data)
       }
-      socket.onclose = ({ code, reason }) => finish(last ?? afterClose(code, reason))
+      socket.onclose = ({ code, reason }) => finish(afterClose(code, reason, ended))
     })
   }
 
@@ -175,13 +174,11 @@ export class LiveSession {
     Object.assign(this.view, { phase: 'live', reason: null, detail: null })
   }
 
-  /** Shows a `state` message; an `ended` one is the outcome once the socket closes. */
-  private state(text: string): Outcome | null {
+  /** Shows a `state` message. The reason of an `ended` one is for when the socket closes. */
+  private state(text: string): string | null {
     const message = parseMessage(text)
     if (message?.type !== 'state') return null
-    if (message.state === 'ended') {
-      return { kind: 'ended', reason: message.reason ?? 'ended', detail: null }
-    }
+    if (message.state === 'ended') return message.reason ?? ''
     if (message.state === 'live') {
       if (this.view.pictures > 0) this.alive()
     } else {

@@ -12,6 +12,14 @@ export interface MapEvents {
 // The worker is a file of ours: no blob, no other host.
 setWorkerUrl(workerUrl)
 
+/** What the map shows as `west,south,east,north`, within the range of coordinates. */
+function inView(map: MapLibre): string {
+  const bounds = map.getBounds()
+  const [west, east] = [Math.max(-180, bounds.getWest()), Math.min(180, bounds.getEast())]
+  const [south, north] = [Math.max(-90, bounds.getSouth()), Math.min(90, bounds.getNorth())]
+  return [west, south, east, north].map((deg) => deg.toFixed(6)).join(',')
+}
+
 /** A MapLibre map in `element` that shows `data` and follows the appearance. */
 export function useMap(
   element: Ref<HTMLElement | null>,
@@ -50,7 +58,7 @@ export function useMap(
     created.addControl(new NavigationControl({ showCompass: false }), 'top-right')
     created.addControl(new ScaleControl({}), 'bottom-left')
     created.on('load', () => (ready.value = true))
-    created.on('moveend', () => events.moved(created.getBounds().toArray().flat().join(',')))
+    created.on('moveend', () => events.moved(inView(created)))
     created.on('click', 'point', ({ features }) => {
       const id: unknown = features?.[0]?.properties.id
       if (typeof id === 'string') events.point(id)

@@ -12,7 +12,7 @@ export function createRadio(api: Api, stream: EventStream) {
   const patches = reactive(new Map<string, Patch>())
   const loaded = ref(false)
   // States that arrive while the lists are on their way are newer than those in the lists.
-  let fresher: { channels: Map<string, ChannelState>; patches: Map<string, PatchState> } | null =
+  let fresher: { channels: Map<string, ChannelState>; patches: Map<string, PatchState | null> } | null =
     null
 
   async function load(): Promise<void> {
@@ -39,7 +39,7 @@ export function createRadio(api: Api, stream: EventStream) {
     if (channel) channels.set(id, { ...channel, state })
   }
 
-  function setPatch(id: string, state: PatchState): void {
+  function setPatch(id: string, state: PatchState | null): void {
     fresher?.patches.set(id, state)
     const patch = patches.get(id)
     if (patch) patches.set(id, { ...patch, state })
@@ -56,7 +56,7 @@ export function createRadio(api: Api, stream: EventStream) {
     setChannel(id, state)
   })
   stream.on('patch', (data) => {
-    const { id, state } = data as { id: string; state: PatchState }
+    const { id, state } = data as { id: string; state: PatchState | null }
     setPatch(id, state)
   })
   stream.whenOpened(() => void load().catch(() => undefined))
