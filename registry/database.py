@@ -120,12 +120,12 @@ class Database:
     def upgrade_now(self, revision: str = "head") -> None:
         """`upgrade` for a caller that is not asynchronous. revision: one to stop at."""
         self._make_folder()
-        with self._named_errors(), self._engine.connect() as connection:
+        with self._named_errors(), self._writing.connect() as connection:
             migrations.upgrade(connection, revision)
 
     def downgrade_now(self, revision: str) -> None:
         """Take the tables back to an older revision, ``base`` for none at all."""
-        with self._named_errors(), self._engine.connect() as connection:
+        with self._named_errors(), self._writing.connect() as connection:
             migrations.downgrade(connection, revision)
 
     async def close(self) -> None:
