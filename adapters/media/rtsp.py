@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import cast
 
 from adapters.errors import (
     AdapterError,
@@ -52,8 +53,8 @@ class _Link(asyncio.Protocol):
         self.on_lost: Callable[[AdapterError], None] = lambda error: None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports are none of asyncio's classes.
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self.last_heard_s = self._loop.time()

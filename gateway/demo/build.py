@@ -138,13 +138,15 @@ class Builder:
         self._say(f"{len(answers)} cameras registered: {bound} bound to points, {created} new")
 
     async def radio(self, master_port: int, ptt_url: str, secret: str) -> None:
-        """Two systems, their channels, the people, and the patch."""
+        """Two systems, their channels, the people, and the patch. The systems start when all
+        their channels are there."""
         trunk = await self._call(
             "POST",
             "/systems",
             {
                 "adapter": "homebrew",
                 "name": "350M 集群 (DMR)",
+                "enabled": False,
                 "organization": DISTRICT,
                 "settings": {"port": master_port, "passphrase": f"{secret}-dmr"},
             },
@@ -155,6 +157,7 @@ class Builder:
             {
                 "adapter": "zello",
                 "name": "公网对讲 (PTT)",
+                "enabled": False,
                 "organization": DISTRICT,
                 "settings": {
                     "url": ptt_url,
@@ -184,6 +187,10 @@ class Builder:
                 "members": [{"channel": channels[address]} for address in PATCHED],
             },
         )
+        for system in (trunk, ptt):
+            await self._call(
+                "PATCH", f"/systems/{system['id']}", {"enabled": True}, version=system["version"]
+            )
         self._say("a trunked and a push-to-talk system with four channels, and one patch")
 
     async def _people(self, trunk: str, ptt: str) -> None:
@@ -250,8 +257,12 @@ class Builder:
 
         return list(await asyncio.gather(*(post(path, body) for path, body in bodies)))
 
-    async def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        async with self._http.request(method, self._base + path, json=body) as response:
+    async def _call(
+        self, method: str, path: str, body: Any = None, version: int | None = None
+    ) -> dict[str, Any]:
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        url = self._base + path
+        async with self._http.request(method, url, json=body, headers=headers) as response:
             answer: dict[str, Any] = await response.json(content_type=None)
         if response.status >= 400:
             raise BuildFailed(f"{method} {path}: {answer.get('detail', response.status)}")

@@ -15,7 +15,14 @@ from gateway.app import Node, run
 from gateway.bootstrap import add_user
 from gateway.demo.build import Builder, BuildFailed, Person
 from gateway.demo.district import DISTRICT, CameraPlan, cameras
-from gateway.demo.simulation import RTSP_CAMERAS, free_udp_port, playing, scenario, write
+from gateway.demo.simulation import (
+    RTSP_CAMERAS,
+    Simulation,
+    free_udp_port,
+    playing,
+    scenario,
+    write,
+)
 from gateway.settings import Settings
 from gateway.startup import CannotStart
 
@@ -47,10 +54,10 @@ async def demo(settings: Settings, *, camera_count: int, as_json: bool, traffic:
         file = Path(folder) / "scenario.yaml"
         write(file, content)
         _say("starting simulated cameras, repeaters, radios and a push-to-talk server")
-        async with playing(file) as simulated:
+        async with playing(file) as simulation:
 
             async def build(node: Node) -> None:
-                people = await _build(node, plans, simulated, secret, master_port)
+                people, simulated = await _build(node, plans, simulation, secret, master_port)
                 _announce(node, people, simulated, as_json=as_json)
 
             try:
@@ -64,10 +71,10 @@ async def demo(settings: Settings, *, camera_count: int, as_json: bool, traffic:
 async def _build(
     node: Node,
     plans: list[CameraPlan],
-    simulated: dict[str, Any],
+    simulation: Simulation,
     secret: str,
     master_port: int,
-) -> list[Person]:
+) -> tuple[list[Person], dict[str, Any]]:
     def password_of(name: str) -> str:
         return f"{name}-{secret}"
 
@@ -85,11 +92,12 @@ async def _build(
         await builder.organizations()
         await builder.points(plans)
         people = await builder.users(password_of)
+        simulated = await simulation.addresses()
         await builder.radio(master_port, simulated["zello"][0], secret)
         found = await builder.discovered(simulated["onvif"])
         await builder.devices(found, plans, _rtsp_bodies(simulated["rtsp"], secret))
         await builder.settled(len(found) + RTSP_CAMERAS)
-    return people
+    return people, simulated
 
 
 def _rtsp_bodies(urls: list[str], secret: str) -> list[dict[str, Any]]:

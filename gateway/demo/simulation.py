@@ -108,13 +108,42 @@ def write(file: Path, content: dict[str, Any]) -> None:
     file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
 
 
-@contextlib.asynccontextmanager
-async def playing(file: Path) -> AsyncIterator[dict[str, Any]]:
-    """Play a scenario file in a child process; gives the addresses that it reports.
+class Simulation:
+    """The child that plays. It ends with us, also when we die: it watches its standard input."""
 
-    The child ends with us, also when we die: it watches its standard input.
-    Raises: SimulationFailed.
-    """
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        self._child = child
+
+    async def addresses(self) -> dict[str, Any]:
+        """Where everything listens, once it does. Raises: SimulationFailed."""
+        assert self._child.stdout is not None
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                line = await self._child.stdout.readline()
+        except TimeoutError:
+            raise SimulationFailed("the simulators did not start within 30 s") from None
+        if not line:
+            code = await self._child.wait()
+            raise SimulationFailed(f"the simulators ended at once (exit code {code})")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    async def end(self) -> None:
+        if self._child.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._child.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(5):
+                await self._child.wait()
+        except TimeoutError:
+            self._child.kill()
+            await self._child.wait()
+
+
+@contextlib.asynccontextmanager
+async def playing(file: Path) -> AsyncIterator[Simulation]:
+    """Play a scenario file in a child process."""
     command = ["-m", "simulators", "scenario", str(file), "--exit-with-stdin"]
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -124,24 +153,8 @@ async def playing(file: Path) -> AsyncIterator[dict[str, Any]]:
         stderr=None,
         start_new_session=True,  # Ctrl-C is for us; we end it in order
     )
+    simulation = Simulation(child)
     try:
-        assert child.stdout is not None
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                line = await child.stdout.readline()
-        except TimeoutError:
-            raise SimulationFailed("the simulators did not start within 30 s") from None
-        if not line:
-            raise SimulationFailed(f"the simulators ended at once (exit {await child.wait()})")
-        addresses: dict[str, Any] = json.loads(line)
-        yield addresses
+        yield simulation
     finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.send_signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(5):
-                    await child.wait()
-            except TimeoutError:
-                child.kill()
-                await child.wait()
+        await simulation.end()
