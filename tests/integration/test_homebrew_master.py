@@ -306,6 +306,25 @@ async def test_a_repeater_that_has_a_talk_of_its_own_gets_no_other() -> None:
         assert there.counts.received <= received + 1
 
 
+async def test_of_two_talks_on_a_slot_a_third_repeater_gets_the_first_whole() -> None:
+    async with (
+        running() as gateway,
+        repeater(gateway) as here,
+        repeater(gateway, 310002) as there,
+        repeater(gateway, 310003) as third,
+    ):
+        listening = third.radio(2009)
+        here.radio(2001).press(3101)
+        heard = await listening.wait_heard()
+        there.radio(2002).press(9, polite=False)
+        await gateway.get(FloorTaken, 1)
+        await third.changes.until(lambda: heard.frames >= 6)
+        assert len(listening.heard) == 1
+        assert (heard.ended_by, heard.faults) == ("", [])
+        await here.radio(2001).release()
+        assert (await listening.wait_heard(2)).source == 2002, "the other one, late"
+
+
 async def test_data_bursts_pass_on_and_are_no_talk() -> None:
     async with (
         running() as gateway,
@@ -334,6 +353,7 @@ async def test_keying_sends_header_superframes_and_terminator() -> None:
         assert (heard.source, heard.talkgroup, heard.slot) == (16_000_001, 3101, 1)
         assert heard.faults == []
         assert heard.control_checks >= 4  # header, two superframes, terminator
+        assert 50 < sum(heard.gaps_ms[:-1]) / len(heard.gaps_ms[:-1]) < 70
         assert (heard.missing, heard.late_entry, heard.ended_by) == (0, False, "terminator")
         assert (await gateway.unkey()).result is Result.DONE
         assert len(listening.heard) == 1
@@ -387,9 +407,14 @@ async def test_the_air_goes_before_us() -> None:
 
 
 async def test_our_own_transmission_heard_back_is_ours() -> None:
-    async with running() as gateway, plain_peer(gateway) as peer:
+    async with (
+        running() as gateway,
+        plain_peer(gateway) as peer,
+        repeater(gateway, 310002) as other,
+    ):
         await peer.sign_in()
         await gateway.key()
+        await other.radio(2009).wait_heard()
         own = wire.decode(await peer.get())
         assert isinstance(own, wire.Dmrd)
         peer.send(header(source=7, stream=own.stream_id))
@@ -400,6 +425,8 @@ async def test_our_own_transmission_heard_back_is_ours() -> None:
         idle = await gateway.get(FloorIdle)
         assert idle.caused_by is None, "ours goes on; naming it would say that it is over"
         await gateway.unkey()
+        heard = await other.radio(2009).wait_heard(ended=True)
+        assert heard.faults == [], "an echo goes no further"
         peer.send(header(source=16_000_000, stream=5))
         assert (await gateway.get(FloorTaken, 1)).caused_by == "t-1"
         peer.send(terminator(source=16_000_000, stream=5))

@@ -435,6 +435,22 @@ async def test_a_text_goes_before_the_start_without_waiting_for_its_answer() -> 
         await keying
 
 
+async def test_a_channel_goes_by_the_name_that_the_server_gives_it() -> None:
+    async with scripted() as (script, gateway):
+        script.status = [{"channel": "OPS", "status": "online"}]
+        gateway.start()
+        await gateway.ready()
+        await gateway.text("A12")
+        assert (await script.next("send_text_message"))["channel"] == "OPS"
+        keying = asyncio.create_task(gateway.key())
+        start = await script.next("start_stream")
+        assert start["channel"] == "OPS"
+        await script.say(seq=start["seq"], success=True, stream_id=7)
+        await keying
+        await gateway.unkey()
+        assert (await script.next("stop_stream"))["channel"] == "OPS"
+
+
 async def test_an_answer_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outgoing, "ANSWER_S", 0.1)
     async with online() as (script, gateway):
