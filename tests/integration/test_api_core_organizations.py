@@ -1,0 +1,160 @@
+"""Organisations and users over HTTP, and what the application itself answers."""
+
+import pytest
+from core_api import PASSWORD, CoreApi
+from databases import square
+
+from registry import points
+from registry.partition import SYSTEM
+from registry.points import NewPoint
+
+pytest_plugins = ["core_api"]
+
+
+async def test_the_tree_with_counts_of_what_each_sees(core_api: CoreApi) -> None:
+    for organization in ("d", "d/s1/w1", "d/s1/w1", "d/s2"):
+        new = NewPoint(organization=organization, name="p")
+        await core_api.context.database.write(lambda c, new=new: points.create(c, SYSTEM, new))
+    admin = await core_api.sign_in("admin")
+    tree = (await admin("GET", "/organizations")).body
+    assert [each["path"] for each in tree["items"]] == [
+        "d",
+        "d/s1",
+        "d/s1/w1",
+        "d/s1/w2",
+        "d/s2",
+        "d/s2/w3",
+    ]
+    assert (tree["total"], tree["next"]) == (6, None)
+    counts = {each["path"]: each["counts"]["points"] for each in tree["items"]}
+    assert counts == {"d": 4, "d/s1": 2, "d/s1/w1": 2, "d/s1/w2": 0, "d/s2": 1, "d/s2/w3": 0}
+    district, station = tree["items"][:2]
+    assert district["counts"]["unassigned"] == 1
+    assert set(district) == {
+        *("id", "version", "kind", "name", "slug", "path", "parent", "code", "region"),
+        *("jurisdiction", "counts"),
+    }
+    assert (station["parent"], station["jurisdiction"]) == (district["id"], square(0, 0, 10))
+    viewer = (await (await core_api.sign_in("viewer"))("GET", "/organizations")).body
+    assert [each["path"] for each in viewer["items"]] == ["d/s1/w1"]
+    auditor = (await (await core_api.sign_in("auditor"))("GET", "/organizations")).body
+    assert [each["counts"]["points"] for each in auditor["items"]] == [0] * 6
+    first = (await admin("GET", "/organizations", limit=4)).body
+    rest = (await admin("GET", "/organizations", limit=4, cursor=first["next"])).body
+    assert [*first["items"], *rest["items"]] == tree["items"]
+    assert rest["next"] is None
+
+
+async def test_an_organisation_by_id_or_path(core_api: CoreApi) -> None:
+    ask = await core_api.sign_in("admin")
+    body = {"kind": "workroom", "name": "四室", "slug": "w4", "parent": "d/s2"}
+    made = await ask("POST", "/organizations", body)
+    assert (made.status, made.headers["ETag"], made.body["path"]) == (201, '"1"', "d/s2/w4")
+    by_path = await ask("GET", "/organizations/d/s2/w4")
+    by_id = await ask("GET", f"/organizations/{made.body['id']}")
+    assert by_path.body == by_id.body == made.body
+    assert (await ask("PATCH", "/organizations/d/s2/w4", {"name": "x"})).status == 428
+    patch = {"name": "五室", "region": "210103"}
+    changed = await ask("PATCH", "/organizations/d/s2/w4", patch, headers={"If-Match": '"1"'})
+    assert (changed.status, changed.body["name"], changed.headers["ETag"]) == (200, "五室", '"2"')
+    refused = await ask("PATCH", "/organizations/d/s2/w4", {"slug": "x"}, headers={"If-Match": "*"})
+    assert (refused.status, refused.body["errors"][0]["field"]) == (422, "slug")
+    shape = square(20, 5, 5)
+    set_by_path = await ask("PUT", "/organizations/d/s2/w4/jurisdiction", shape)
+    assert (set_by_path.status, set_by_path.body["jurisdiction"]) == (200, shape)
+    crossed = {"type": "Polygon", "coordinates": [[[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]]}
+    wrong = await ask("PUT", f"/organizations/{made.body['id']}/jurisdiction", crossed)
+    assert (wrong.status, wrong.body["errors"][0]["field"]) == (422, "coordinates")
+    assert "Self-intersection" in wrong.body["detail"]
+    assert (await ask("DELETE", "/organizations/d/s2/w4")).status == 204
+    assert (await ask("GET", "/organizations/d/s2/w4")).status == 404
+    owning = await ask("DELETE", "/organizations/d/s2")
+    assert (owning.status, owning.body["others"]) == (409, ["1 organizations"])
+
+
+async def test_boundaries_are_for_who_stands_above(core_api: CoreApi) -> None:
+    station = await core_api.sign_in("station-admin")
+    own = await station("PUT", "/organizations/d/s1/jurisdiction", square(0, 0, 50))
+    assert own.status == 403
+    below = await station("PUT", "/organizations/d/s1/w1/jurisdiction", square(0, 0, 4))
+    assert below.status == 200
+    sibling = await station("PUT", "/organizations/d/s2/jurisdiction", square(0, 0, 4))
+    assert sibling.status == 404
+    root = {"kind": "district", "name": "x", "slug": "x"}
+    assert (await station("POST", "/organizations", root)).status == 403
+
+
+async def test_users_and_their_roles(core_api: CoreApi) -> None:
+    ask = await core_api.sign_in("station-admin")
+    body = {
+        "name": "new",
+        "password": "another good one",
+        "roles": [{"role": "viewer", "organization": "d/s1/w1"}],
+    }
+    made = await ask("POST", "/users", body)
+    assert (made.status, made.headers["ETag"]) == (201, '"1"')
+    assert set(made.body) == {"id", "version", "name", "roles", "disabled"}
+    path = f"/users/{made.body['id']}"
+    new = await core_api.sign_in("new", "another good one")
+    assert (await new("GET", "/organizations")).body["total"] == 1
+    # A change of roles counts at once.
+    roles = [{"role": "dispatcher", "organization": "d/s1"}]
+    for given in (roles, {"roles": roles}):
+        changed = await ask("PUT", f"{path}/roles", given)
+        assert changed.status == 200
+        assert changed.body["roles"][0]["organization"]["path"] == "d/s1"
+    assert (await new("GET", "/organizations")).body["total"] == 3
+    beyond = await ask("PUT", f"{path}/roles", [{"role": "viewer", "organization": "d"}])
+    assert (beyond.status, beyond.body["errors"][0]["field"]) == (422, "roles[0].organization")
+    listed = (await ask("GET", "/users")).body
+    assert {each["name"] for each in listed["items"]} == {
+        "station-admin",
+        "dispatcher",
+        "viewer",
+        "new",
+    }
+    assert (await new("GET", "/users")).status == 403
+    assert (await new("POST", "/users", body)).status == 403
+    assert (await ask("POST", "/users", body)).status == 409
+    # Disabled: out at once, and not in again.
+    off = await ask("PATCH", path, {"disabled": True}, headers={"If-Match": '"3"'})
+    assert (off.status, off.body["disabled"]) == (200, True)
+    assert (await new("GET", "/me")).status == 401
+    login = {"name": "new", "password": "another good one"}
+    refused = await core_api.anybody()("POST", "/api/v1/auth/login", login)
+    assert refused.status == 403
+    patch = {"disabled": False, "password": "yet another one"}
+    assert (await ask("PATCH", path, patch, headers={"If-Match": '"4"'})).status == 200
+    await core_api.sign_in("new", "yet another one")
+    assert (await ask("DELETE", path)).status == 204
+    assert (await ask("GET", path)).status == 404
+    chief = (await (await core_api.sign_in("admin"))("GET", "/me")).body
+    assert (await ask("GET", f"/users/{chief['id']}")).status == 404
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_what_the_application_answers_by_itself(core_api: CoreApi) -> None:
+    ask = core_api.anybody()
+    openapi = await ask("GET", "/api/openapi.json")
+    assert openapi.status == 200
+    assert {"/api/v1/points/{point_id}", "/api/v1/me", "/api/v1/users/{user_id}/roles"} <= set(
+        openapi.body["paths"]
+    )
+    missing = await ask("GET", "/api/v1/nothing")
+    assert (missing.status, missing.headers["Content-Type"]) == (404, "application/problem+json")
+    assert (await ask("DELETE", "/api/v1/points")).status == 405
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_without_its_database_the_api_says_when_to_come_back(
+    core_api: CoreApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = await core_api.sign_in("admin")
+    assert (await ask("GET", "/me")).status == 200
+    monkeypatch.setattr(core_api.context.database, "_room", 0)
+    answer = await ask("GET", "/points")
+    assert (answer.status, answer.headers["Content-Type"]) == (503, "application/problem+json")
+    assert int(answer.headers["Retry-After"]) >= 1
+    login = {"name": "admin", "password": PASSWORD}
+    refused = await core_api.anybody()("POST", "/api/v1/auth/login", login)
+    assert refused.status == 503
