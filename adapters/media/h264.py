@@ -175,7 +175,8 @@ class H264Depacketiser:
         raise ProtocolViolation(f"an H.264 packet of the undefined type {kind}")
 
     def _fragment(self, payload: bytes) -> list[bytes]:
-        if len(payload) < 3:
+        size = len(payload)
+        if size < 3:
             self.reset()
             raise ProtocolViolation("an H.264 fragment without content")
         indicator, header = payload[0], payload[1]
@@ -185,7 +186,7 @@ class H264Depacketiser:
         elif not self._fragments:
             raise ProtocolViolation("an H.264 fragment without its beginning")
         self._fragments.append(payload[2:])
-        self._size += len(payload) - 2
+        self._size += size - 2
         if self._size > MAX_NAL_BYTES:
             self.reset()
             raise ProtocolViolation(f"an H.264 unit of more than {MAX_NAL_BYTES} bytes")
@@ -208,6 +209,19 @@ def _aggregated(payload: bytes) -> list[bytes]:
     return nals
 
 
+def _kind(nal_type: int) -> NalKind:
+    if nal_type == IDR:
+        return NalKind.KEY
+    if 1 <= nal_type <= 4:
+        return NalKind.PICTURE
+    if nal_type in (SPS, PPS):
+        return NalKind.PARAMETER
+    return NalKind.DELIMITER if nal_type in (DELIMITER, FILLER) else NalKind.OTHER
+
+
+_KINDS = tuple(_kind(nal_type) for nal_type in range(32))
+
+
 class H264:
     """The codec as `NalCodec`."""
 
@@ -217,14 +231,7 @@ class H264:
         return H264Depacketiser()
 
     def kind(self, nal: bytes) -> NalKind:
-        kind = nal[0] & 0x1F
-        if kind == IDR:
-            return NalKind.KEY
-        if 1 <= kind <= 4:
-            return NalKind.PICTURE
-        if kind in (SPS, PPS):
-            return NalKind.PARAMETER
-        return NalKind.DELIMITER if kind in (DELIMITER, FILLER) else NalKind.OTHER
+        return _KINDS[nal[0] & 0x1F]
 
     def begins_picture(self, nal: bytes) -> bool:
         # first_mb_in_slice is 0, coded as a single 1 bit; partitions B and C never begin one.

@@ -13,7 +13,7 @@ from adapters.media.h265_timing import (
 )
 from adapters.media.nal import MAX_NAL_BYTES, NalKind, VideoFormat
 
-VPS, SPS, PPS, DELIMITER = 32, 33, 34, 35
+VPS, SPS, PPS, DELIMITER, FILLER = 32, 33, 34, 35, 38
 RASL_N, RASL_R = 8, 9
 AGGREGATION, FRAGMENTATION, PACI = 48, 49, 50
 
@@ -162,6 +162,21 @@ def _aggregated(payload: bytes) -> list[bytes]:
     return nals
 
 
+def _kind(kind: int) -> NalKind:
+    if 16 <= kind <= 23:
+        return NalKind.KEY
+    if kind in (RASL_N, RASL_R):
+        return NalKind.SKIPPABLE
+    if kind < 32:
+        return NalKind.PICTURE
+    if kind in (VPS, SPS, PPS):
+        return NalKind.PARAMETER
+    return NalKind.DELIMITER if kind in (DELIMITER, FILLER) else NalKind.OTHER
+
+
+_KINDS = tuple(_kind(kind) for kind in range(64))
+
+
 class H265:
     """The codec as `NalCodec`."""
 
@@ -171,17 +186,7 @@ class H265:
         return H265Depacketiser()
 
     def kind(self, nal: bytes) -> NalKind:
-        kind = nal_type(nal)
-        if 16 <= kind <= 23:
-            return NalKind.KEY
-        if kind in (RASL_N, RASL_R):
-            return NalKind.SKIPPABLE
-        if kind < 32:
-            return NalKind.PICTURE
-        if kind in (VPS, SPS, PPS):
-            return NalKind.PARAMETER
-        # 38 is filler data.
-        return NalKind.DELIMITER if kind in (DELIMITER, 38) else NalKind.OTHER
+        return _KINDS[(nal[0] >> 1) & 0x3F]
 
     def begins_picture(self, nal: bytes) -> bool:
         return len(nal) > 2 and nal[2] >= 0x80

@@ -81,7 +81,7 @@ async def open_native(
             except NotSupported as error:
                 queue.fail(NotSupported(error.message, device=session.address.location))
 
-        session.on_packet = on_packet
+        session.deliver(on_packet)
         session.on_lost = queue.fail
         await session.play()
         yield NativeStream(queue, track.counters)

@@ -149,22 +149,22 @@ class _NalItems:
 
     def of(self, packet: Any) -> list[MediaItem]:
         nals: list[bytes] = []
-        kinds: set[NalKind] = set()
+        picture = NalKind.OTHER
         for nal in split_annex_b(bytes(packet)):
             kind = self._codec.kind(nal)
             if kind is NalKind.PARAMETER:
                 self._gate.parameter(nal)
             elif kind is not NalKind.DELIMITER:
                 nals.append(nal)
-                kinds.add(kind)
+                picture = kind if kind is not NalKind.OTHER else picture
         if packet.is_corrupt:
             self._gate.interrupt()
             return []
-        if not kinds - {NalKind.OTHER}:
+        if picture is NalKind.OTHER:
             return []
         ticks = packet.pts if packet.pts is not None else packet.dts
         self._time_us = int(ticks * self._time_base) if ticks is not None else self._time_us + 1
-        return self._gate.unit(nals, kinds, self._time_us)
+        return self._gate.unit(nals, picture, self._time_us)
 
 
 class _JpegItems:

@@ -1,9 +1,12 @@
 """RTP packets (RFC 3550): header, order of sequence numbers, and time that wraps."""
 
 import enum
+import struct
 from typing import NamedTuple
 
 from adapters.errors import ProtocolViolation
+
+_HEADER = struct.Struct(">BBHII")
 
 
 class RtpPacket(NamedTuple):
@@ -21,7 +24,9 @@ def parse_rtp(data: bytes) -> RtpPacket:
     """Split an RTP packet into its header and payload. Raises: ProtocolViolation."""
     if len(data) < 12 or data[0] >> 6 != 2:
         raise ProtocolViolation("this is not an RTP packet of version 2")
-    first, second = data[0], data[1]
+    first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
+    if first == 0x80:
+        return RtpPacket(second >= 0x80, second & 0x7F, sequence, timestamp, ssrc, data[12:])
     begin, end = 12 + 4 * (first & 0x0F), len(data)
     if first & 0x10:
         if end < begin + 4:
@@ -31,14 +36,7 @@ def parse_rtp(data: bytes) -> RtpPacket:
         end -= data[-1]
     if begin > end:
         raise ProtocolViolation("an RTP packet is shorter than its header says")
-    return RtpPacket(
-        second >= 0x80,
-        second & 0x7F,
-        data[2] << 8 | data[3],
-        int.from_bytes(data[4:8], "big"),
-        int.from_bytes(data[8:12], "big"),
-        data[begin:end],
-    )
+    return RtpPacket(second >= 0x80, second & 0x7F, sequence, timestamp, ssrc, data[begin:end])
 
 
 class Arrival(enum.Enum):

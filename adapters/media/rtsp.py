@@ -60,11 +60,9 @@ class _Link(asyncio.Protocol):
         self.last_heard_s = self._loop.time()
         self._heard_bytes += len(data)
         try:
-            for message in self._reader.feed(data):
-                self._understood = True
-                if isinstance(message, wire.Interleaved):
-                    self.on_packet(message.channel, message.payload)
-                else:
+            for message in self._reader.feed(data, self.on_packet):
+                if not isinstance(message, wire.Interleaved):
+                    self._understood = True
                     self._text(message)
             if self._reader.junk_bytes and not self._understood:
                 raise ProtocolViolation("it does not answer in RTSP")
@@ -127,8 +125,7 @@ class _Link(asyncio.Protocol):
 class RtspSession:
     """One client session. Use `open_session`.
 
-    on_packet(channel, payload) is called for every interleaved packet, on_lost(error) once when
-    the stream cannot go on.
+    on_lost(error) is called once, when the stream cannot go on.
     """
 
     def __init__(self, source: RtspSource, limits: RtspLimits) -> None:
@@ -149,8 +146,14 @@ class RtspSession:
         self._timer: asyncio.TimerHandle | None = None
         self._next_alive_s = 0.0
         self._lost = False
-        self.on_packet: Callable[[int, bytes], None] = lambda channel, payload: None
+        self._on_packet: Callable[[int, bytes], None] = lambda channel, payload: None
         self.on_lost: Callable[[AdapterError], None] = lambda error: None
+
+    def deliver(self, on_packet: Callable[[int, bytes], None]) -> None:
+        """Call on_packet(channel, payload) for every interleaved packet from now on."""
+        self._on_packet = on_packet
+        if self._link is not None:
+            self._link.on_packet = on_packet
 
     # --- requests -----------------------------------------------------------------------------
 
@@ -170,7 +173,7 @@ class RtspSession:
         except OSError as error:
             text = f"no connection: {error.strerror or type(error).__name__}"
             raise Unreachable(text, device=location) from None
-        self._link.on_packet = lambda channel, payload: self.on_packet(channel, payload)
+        self._link.on_packet = self._on_packet
         self._link.on_lost = self._fail
 
     async def options(self) -> None:

@@ -85,13 +85,16 @@ class UnitGate:
     def parameter(self, nal: bytes) -> None:
         self._sets.see(nal)
 
-    def unit(self, nals: list[bytes], kinds: set[NalKind], time_us: int) -> list[MediaItem]:
+    def unit(self, nals: list[bytes], kind: NalKind, time_us: int) -> list[MediaItem]:
         """What may be shown of one access unit: at most a format and the unit itself.
 
-        nals: without parameter sets and delimiters. time_us: on the track's own clock.
+        nals: without parameter sets and delimiters. kind: that of its pictures. time_us: on the
+        track's own clock.
         """
-        key = NalKind.KEY in kinds
-        if not key and not self._shows(kinds):
+        key = kind is NalKind.KEY
+        # SKIPPABLE ones (RASL) refer to what came before the keyframe that we joined at.
+        unseen = kind is NalKind.SKIPPABLE and self._skip_leading
+        if not key and (self._awaiting_key or unseen):
             self.counters.skipped += 1
             return []
         items: list[MediaItem] = []
@@ -107,7 +110,7 @@ class UnitGate:
                 items.append(self._track_format(video))
             self._skip_leading = interrupted
             self._awaiting_key = False
-        elif NalKind.SKIPPABLE not in kinds:
+        elif kind is not NalKind.SKIPPABLE:
             self._skip_leading = False
         discontinuity = interrupted and self._zero_us is not None
         if self._zero_us is None:
@@ -123,12 +126,6 @@ class UnitGate:
             )
         )
         return items
-
-    def _shows(self, kinds: set[NalKind]) -> bool:
-        if self._awaiting_key:
-            return False
-        # RASL pictures refer to what came before the keyframe that we joined at.
-        return not (NalKind.SKIPPABLE in kinds and self._skip_leading)
 
     def _track_format(self, video: VideoFormat) -> TrackFormat:
         return TrackFormat(
@@ -163,7 +160,7 @@ class VideoTrack:
         self._clock = MediaClock(clock_rate_hz)
         self._gate = UnitGate(codec, sets, track)
         self._nals: list[bytes] = []
-        self._kinds: set[NalKind] = set()
+        self._kind = NalKind.OTHER
         self._size = 0
         self._timestamp = -1
         self._finished = -1
@@ -199,12 +196,12 @@ class VideoTrack:
         return items
 
     def _begin(self, timestamp: int) -> None:
-        self._nals, self._kinds, self._size = [], set(), 0
+        self._nals, self._kind, self._size = [], NalKind.OTHER, 0
         self._timestamp = timestamp
 
     def _lose(self) -> None:
         self._depacketiser.reset()
-        self._nals, self._kinds, self._size = [], set(), 0
+        self._nals, self._kind, self._size = [], NalKind.OTHER, 0
         self._gate.interrupt()
 
     def _take(self, nal: bytes) -> None:
@@ -214,17 +211,18 @@ class VideoTrack:
             return
         if kind is NalKind.DELIMITER:
             return
-        if kind is not NalKind.OTHER and not self._continues(nal):
-            return
+        if kind is not NalKind.OTHER:
+            if not self._continues(nal):
+                return
+            self._kind = kind
         self._size += len(nal)
         if self._size > MAX_UNIT_BYTES:
             raise ProtocolViolation(f"a picture of more than {MAX_UNIT_BYTES} bytes")
         self._nals.append(nal)
-        self._kinds.add(kind)
 
     def _continues(self, nal: bytes) -> bool:
         """Whether a picture's unit belongs to what is being collected; if not, it is lost."""
-        if self._kinds - {NalKind.OTHER} or self._codec.begins_picture(nal):
+        if self._kind is not NalKind.OTHER or self._codec.begins_picture(nal):
             return True
         if self._timestamp == self._finished:
             self._marker_ends = False
@@ -232,12 +230,11 @@ class VideoTrack:
         return False
 
     def _finish(self) -> list[MediaItem]:
-        pictures = self._kinds - {NalKind.OTHER}
-        if not pictures:
+        if self._kind is NalKind.OTHER:
             return []
         time_us = self._clock.time_us(self._timestamp)
         self.counters.clock_jumps = self._clock.jumps
-        items = self._gate.unit(self._nals, self._kinds, time_us)
-        self._nals, self._kinds, self._size = [], set(), 0
+        items = self._gate.unit(self._nals, self._kind, time_us)
+        self._nals, self._kind, self._size = [], NalKind.OTHER, 0
         self._finished = self._timestamp
         return items

@@ -1,6 +1,6 @@
 """RTSP 1.0 messages (RFC 2326) and the packets that are interleaved with them. No I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from adapters.errors import InvalidSettings, ProtocolViolation
@@ -44,6 +44,7 @@ class ServerRequest(NamedTuple):
 
 
 Message = Interleaved | Response | ServerRequest
+OnPacket = Callable[[int, bytes], None]
 
 
 def request(method: str, url: str, cseq: int, headers: Mapping[str, str]) -> bytes:
@@ -64,16 +65,18 @@ class WireReader:
     """Cuts what a server sends into messages.
 
     What is neither a packet nor a message is passed over and counted in `junk_bytes`, since some
-    cameras let stray bytes in when they are busy.
+    cameras let stray bytes in when they are busy. packets: how many there were.
     """
 
     def __init__(self) -> None:
         self._rest = b""
         self._junk = 0
         self.junk_bytes = 0
+        self.packets = 0
 
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages that this piece completes.
+    def feed(self, data: bytes, on_packet: OnPacket | None = None) -> list[Message]:
+        """The messages that this piece completes. Packets go to on_packet(channel, payload)
+        instead, where there is one: there are thousands a second.
 
         Raises: ProtocolViolation when the peer does not speak RTSP.
         """
@@ -87,8 +90,13 @@ class WireReader:
                 stop = at + 4 + (buffer[at + 2] << 8 | buffer[at + 3])
                 if stop > end:
                     break
-                messages.append(Interleaved(buffer[at + 1], buffer[at + 4 : stop]))
+                payload = buffer[at + 4 : stop]
                 self._junk = 0
+                self.packets += 1
+                if on_packet is None:
+                    messages.append(Interleaved(buffer[at + 1], payload))
+                else:
+                    on_packet(buffer[at + 1], payload)
             else:
                 stop = self._text(buffer, at, messages)
                 if stop < 0:

@@ -42,6 +42,16 @@ def test_pieces_do_not_matter(cuts: list[int]) -> None:
     assert reader.junk_bytes == 0
 
 
+def test_packets_go_to_who_wants_them() -> None:
+    packets: list[tuple[int, bytes]] = []
+    stream = packet(0, b"one") + ANSWER + packet(1, b"two")
+    reader = WireReader()
+    messages = reader.feed(stream, lambda channel, payload: packets.append((channel, payload)))
+    assert [type(message) for message in messages] == [Response]
+    assert packets == [(0, b"one"), (1, b"two")]
+    assert reader.packets == 2
+
+
 def test_stray_bytes_are_counted_and_the_next_message_is_read() -> None:
     reader = WireReader()
     messages = reader.feed(b"\x00\xffnoise" + ANSWER + b"\r\n" + packet(0, b"x"))
