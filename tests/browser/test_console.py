@@ -75,12 +75,12 @@ async def test_search_finds_by_name(visitors: Visitors) -> None:
 
 
 async def test_signing_in_leads_to_the_page_that_was_wanted(visitors: Visitors) -> None:
-    viewer = await visitors.of("viewer")
-    await viewer.sign_in("/radio")
-    await expect(viewer.page.locator("[data-test=channel]").first).to_be_visible()
-    await viewer.page.click("[data-test=sign-out]")
-    await viewer.page.wait_for_url(re.compile(r"/sign-in\?to="))
-    assert await viewer.status("GET", "/me") == 401
+    person = await visitors.of("dispatcher")
+    await person.sign_in("/radio")
+    await expect(person.page.locator("[data-test=channel]").first).to_be_visible()
+    await person.page.click("[data-test=sign-out]")
+    await person.page.wait_for_url(re.compile(r"/sign-in\?to="))
+    assert await person.status("GET", "/me") == 401
 
 
 async def test_a_wrong_password_is_told_and_nothing_else(visitors: Visitors) -> None:

@@ -1,4 +1,4 @@
-import { ref, shallowRef } from 'vue'
+import { shallowRef } from 'vue'
 import type { Api } from '@/api/api'
 import type { EventStream } from '@/api/stream'
 import type { BusEvent } from '@/api/types'
@@ -10,10 +10,9 @@ const REFRESH = 'hutong.floor.refreshed'
 
 export type EventLog = ReturnType<typeof createEventLog>
 
-/** The newest events, newest first: history once, then the stream. */
+/** The newest events, newest first: history at each connection, then the stream. */
 export function createEventLog(api: Api, stream: EventStream) {
   const items = shallowRef<BusEvent[]>([])
-  const loaded = ref(false)
 
   function add(events: readonly BusEvent[]): void {
     items.value = merge(items.value, events)
@@ -22,19 +21,15 @@ export function createEventLog(api: Api, stream: EventStream) {
   async function load(): Promise<void> {
     const page = await api.events({ limit: HISTORY })
     add(page.items)
-    loaded.value = true
   }
 
   function clear(): void {
     items.value = []
-    loaded.value = false
   }
 
   stream.on('event', (data) => add([data as BusEvent]))
-  stream.whenOpened(() => {
-    if (!loaded.value) void load().catch(() => undefined)
-  })
-  return { items, loaded, clear }
+  stream.whenOpened(() => void load().catch(() => undefined))
+  return { items, clear }
 }
 
 /** Newest first, each id once, bounded. */

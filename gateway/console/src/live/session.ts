@@ -31,6 +31,8 @@ export interface Sinks {
 }
 
 const SILENCE_MS = 15_000
+/** Ends after which not even the last picture may stay. */
+const FORBIDDEN = new Set(['right_lost', 'forbidden', 'not_found', 'signed_out', 'purpose'])
 const BACKOFF_MS = [500, 1000, 2000, 5000, 10_000, 15_000]
 
 export function newView(): LiveView {
@@ -87,10 +89,17 @@ export class LiveSession {
 
   private tell(outcome: Outcome): void {
     const { view } = this
+    if (outcome.kind === 'ended' && FORBIDDEN.has(outcome.reason)) this.blank()
     view.needsPurpose = outcome.kind === 'ended' && outcome.reason === 'purpose'
     view.phase = outcome.kind === 'ended' ? 'ended' : 'reconnecting'
     view.reason = outcome.kind === 'next' ? 'next_way' : outcome.reason
     view.detail = outcome.kind === 'next' ? null : outcome.detail
+  }
+
+  private blank(): void {
+    const { canvas } = this.sinks
+    canvas.getContext('2d')?.clearRect(0, 0, canvas.width, canvas.height)
+    Object.assign(this.view, { width: 0, height: 0, pictures: 0 })
   }
 
   private async once(): Promise<Outcome> {
