@@ -45,6 +45,7 @@ from gateway.bus.presence import Presence
 from gateway.bus.topics import Topics
 from gateway.interop.bridge import Bridge
 from gateway.interop.definitions import DefinitionsFile
+from gateway.interop.directory import Directory
 from gateway.interop.feed import Feed
 from gateway.interop.lease import BridgeLease
 from gateway.live import LiveService, NoSource
@@ -121,13 +122,15 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
             version=version("hutong"),
         )
         presence = Presence(bus, asyncio.get_running_loop().time)
+        directory = Directory()
         lease = BridgeLease(bus, presence) if "bridge" in roles else None
         roster = Roster(
             bus=bus,
             database=database,
             open_secret=sealer.open,
             definitions_file=DefinitionsFile(folder / "definitions.json"),
-            bridge=Bridge(bus, presence, lease) if lease else None,
+            directory=directory,
+            bridge=Bridge(bus, presence, lease, directory) if lease else None,
             run_agents="agent" in roles,
         )
         node = Node(
@@ -143,7 +146,7 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
         works = [bus.run, roster.run, lambda: _keep_upgraded(database)]
         works += [lease.run] if lease else []
         if listening is not None:
-            app = await _application(stack, node, sealer, Feed(bus, presence))
+            app = await _application(stack, node, sealer, Feed(bus, presence, directory))
             await _run_all(node, works, _server(settings, app), listening, on_ready)
         else:
             await _run_all(node, works, None, None, on_ready)

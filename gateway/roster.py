@@ -33,6 +33,7 @@ from gateway.interop.definitions import (
     PatchMember,
     UnitDefinition,
 )
+from gateway.interop.directory import Directory
 from registry import changes, channels, devices, patches, points, systems, units
 from registry.database import Database
 from registry.errors import DatabaseAway
@@ -79,6 +80,7 @@ class Roster:
         database: Database,
         open_secret: OpenSecret,
         definitions_file: DefinitionsFile,
+        directory: Directory,
         bridge: Bridge | None,
         run_agents: bool,
     ) -> None:
@@ -87,6 +89,7 @@ class Roster:
         self._database = database
         self._open = open_secret
         self._file = definitions_file
+        self._directory = directory
         self._bridge = bridge
         self._run_agents = run_agents
         self._budget = Budget()
@@ -138,6 +141,7 @@ class Roster:
                     await self._nudged.wait()
 
     async def _take(self, wanted: _Wanted) -> None:
+        self._directory.replace(wanted.definitions.units)
         if self._bridge is not None:
             self._bridge.define(wanted.definitions)
             try:

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from brokers import RunningBroker, running
+from demo import Demo, running_demo
 
 
 @pytest.fixture(params=["embedded", "mosquitto"])
@@ -40,3 +41,10 @@ async def wait_until(
 @pytest.fixture
 def eventually() -> Callable[..., object]:
     return wait_until
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Demo]:
+    """One `hutong demo` for all tests that only look at it; its radios are silent until pressed."""
+    with running_demo("--no-traffic") as it:
+        yield it

@@ -25,6 +25,7 @@ from gateway.interop.definitions import (
     PatchMember,
     UnitDefinition,
 )
+from gateway.interop.directory import Directory
 from gateway.interop.lease import BridgeLease
 from gateway.roster import traits_of
 from simulators.homebrew_repeater import Radio, Repeater
@@ -164,7 +165,7 @@ async def radio_lab(
         _listen(watch_bus, heard)
         presence = Presence(bridge_bus, loop.time)
         lease = BridgeLease(bridge_bus, presence)
-        bridge = Bridge(bridge_bus, presence, lease)
+        bridge = Bridge(bridge_bus, presence, lease, Directory())
         bridge.define(defined)
         budget = Budget()
         made: list[Any] = []

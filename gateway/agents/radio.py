@@ -249,7 +249,7 @@ class RadioAgent:
     def _on_idle(self, state: _ChannelState, event: seam.FloorIdle) -> None:
         if event.caused_by is not None and event.caused_by == state.transmission:
             self._leases.release(state.channel.id, event.caused_by)
-            self._unkeyed(state)
+            self._unkey(state, event.caused_by)
         elif state.talk is not None and state.talk.stream == event.stream:
             state.talk = None
         self._publish_event(state, "floor.idle", event.at, self._idle_data(event, event.reason))

@@ -29,7 +29,7 @@ def live_router(service: LiveService, pool: PicturePool) -> APIRouter:
     async def fmp4(websocket: WebSocket, ticket: str) -> None:
         await _view(websocket, service, ticket, "fmp4")
 
-    @router.get("/{ticket}/mjpeg", response_class=MjpegResponse)
+    @router.get("/{ticket}/mjpeg", response_class=MjpegResponse, status_code=200)
     async def mjpeg(ticket: str) -> MjpegResponse:
         try:
             session = await service.redeem(ticket, "mjpeg")

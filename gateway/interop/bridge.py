@@ -30,10 +30,10 @@ from gateway.interop.definitions import (
     ChannelDefinition,
     Definitions,
     PatchDefinition,
-    UnitDefinition,
     rules_alone,
     rules_of,
 )
+from gateway.interop.directory import Directory
 from gateway.interop.lease import BridgeLease
 
 log = structlog.get_logger("bridge")
@@ -77,14 +77,16 @@ class BridgeCounters:
 class Bridge:
     """One for each node with the role. now_s: the loop's monotonic clock."""
 
-    def __init__(self, bus: Bus, presence: Presence, lease: BridgeLease) -> None:
+    def __init__(
+        self, bus: Bus, presence: Presence, lease: BridgeLease, directory: Directory
+    ) -> None:
         self.counters = BridgeCounters()
         self._bus = bus
         self._presence = presence
         self._lease = lease
         self._loop = asyncio.get_running_loop()
         self._channels: dict[str, ChannelDefinition] = {}
-        self._units: dict[tuple[str, str], UnitDefinition] = {}
+        self._directory = directory
         self._machines: dict[str, _Machine] = {}
         self._of_channel: dict[str, list[_Machine]] = {}
         self._agents: dict[str, _Agent] = {}
@@ -103,11 +105,7 @@ class Bridge:
     def define(self, definitions: Definitions) -> None:
         """Take what the registry says; floors that stay keep their talk, others are shut."""
         self._channels = {c.id: c for c in definitions.channels}
-        self._units = {
-            (system, address): unit
-            for unit in definitions.units
-            for system, address in unit.addresses.items()
-        }
+        self._directory.replace(definitions.units)
         wanted = {p.id: p for p in definitions.patches}
         patched = {m.channel for p in definitions.patches for m in p.members}
         alone = {f"channel/{c.id}": c for c in definitions.channels if c.id not in patched}
@@ -193,16 +191,14 @@ class Bridge:
     def _talk_heard(self, event: CloudEvent) -> model.TalkHeard:
         data = event.data
         talker = str(data.get("talker") or "")
-        system, _, address = talker.partition("/")
-        unit = self._units.get((system, address))
         hold_s, priority = data.get("hold_s"), data.get("priority")
         return model.TalkHeard(
             channel=event.subject,
             stream=str(data.get("stream") or ""),
             talker=talker,
-            talker_alias=unit.alias if unit else str(data.get("talker_alias") or ""),
+            talker_alias=self._directory.alias(talker, str(data.get("talker_alias") or "")),
             priority=max(
-                priority if isinstance(priority, int) else 0, unit.priority if unit else 0
+                priority if isinstance(priority, int) else 0, self._directory.priority(talker)
             ),
             emergency=bool(data.get("emergency")),
             encrypted=bool(data.get("encrypted")),
@@ -333,26 +329,18 @@ class Bridge:
 
     def _key(self, machine: _Machine, key: model.Key) -> None:
         talk = key.talk
+        target = self._channels[key.channel].system_id if key.channel in self._channels else ""
         self._command(
             machine,
             key.channel,
             "floor.request",
             transmission=key.transmission,
             lease_ms=int(machine.floor.rules.lease_s * 1000),
-            talker=self._on_system(talk.talker, key.channel),
+            talker=self._directory.on_system(talk.talker, target),
             talker_alias=talk.talker_alias or talk.talker,
             priority=talk.priority,
             caused_by=talk.stream,
         )
-
-    def _on_system(self, talker: str, channel_id: str) -> str:
-        """The talker's own address on the system that is keyed, where its unit has one."""
-        system, _, address = talker.partition("/")
-        unit = self._units.get((system, address))
-        target = self._channels[channel_id].system_id
-        if unit is not None and target in unit.addresses:
-            return f"{target}/{unit.addresses[target]}"
-        return talker
 
     def _decided(self, machine: _Machine, decided: model.Decided) -> None:
         talk = decided.talk

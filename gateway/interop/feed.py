@@ -15,6 +15,7 @@ from typing import Any
 from gateway.bus.client import Bus
 from gateway.bus.messages import cloud_event_object, decode, decode_event
 from gateway.bus.presence import Presence
+from gateway.interop.directory import Directory
 
 HISTORY = 2000
 LISTENER_QUEUE = 1000
@@ -43,7 +44,7 @@ class Item:
     payload: Mapping[str, Any]
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False)
 class _Listener:
     queue: "asyncio.Queue[Item]"
     sees: Callable[[str], bool]
@@ -53,10 +54,11 @@ class _Listener:
 class Feed:
     """Subscribes on the bus of a node that serves the API."""
 
-    def __init__(self, bus: Bus, presence: Presence) -> None:
+    def __init__(self, bus: Bus, presence: Presence, directory: Directory) -> None:
         self.epoch = uuid.uuid4().hex[:8]
         self.dropped = 0
         self._presence = presence
+        self._directory = directory
         self._topics = bus.topics
         self._number = 0
         self._history: collections.deque[Item] = collections.deque(maxlen=HISTORY)
@@ -91,7 +93,13 @@ class Feed:
         _, state = self._states.get((family, object_id), ("", None))
         if state is None or not self._believed(state):
             return dict(_NO_STATE)
-        return {key: state.get(key, _NO_STATE[key]) for key in _NO_STATE}
+        shown = {key: state.get(key, _NO_STATE[key]) for key in _NO_STATE}
+        return self._named(shown)
+
+    def _named(self, said: dict[str, Any]) -> dict[str, Any]:
+        """With the talker's alias as our own directory has it."""
+        talker, alias = str(said.get("talker") or ""), str(said.get("talker_alias") or "")
+        return {**said, "talker_alias": self._directory.alias(talker, alias)}
 
     def _believed(self, state: Mapping[str, Any]) -> bool:
         return self._presence.believes(str(state.get("node")), str(state.get("epoch")))
@@ -154,6 +162,8 @@ class Feed:
             return
         if event.type in ("command.result", "floor.refreshed"):
             return
+        if "talker" in event.data:
+            event = dataclasses.replace(event, data=self._named(dict(event.data)))
         item = self._item("event", parts.org, event.subject, cloud_event_object(event))
         self._history.append(item)
         self._send(item)

@@ -1,0 +1,36 @@
+"""Who is who: one person, many addresses, so that everybody is named the same way everywhere."""
+
+from collections.abc import Iterable
+
+from gateway.interop.definitions import UnitDefinition
+
+
+class Directory:
+    """Units by their addresses. A talker on every wire is ``{system_id}/{address}``."""
+
+    def __init__(self, units: Iterable[UnitDefinition] = ()) -> None:
+        self._units: dict[str, UnitDefinition] = {}
+        self.replace(units)
+
+    def replace(self, units: Iterable[UnitDefinition]) -> None:
+        self._units = {
+            f"{system}/{address}": unit
+            for unit in units
+            for system, address in unit.addresses.items()
+        }
+
+    def alias(self, talker: str, said: str = "") -> str:
+        """The unit's alias; else what the system itself says."""
+        unit = self._units.get(talker)
+        return unit.alias if unit is not None else said
+
+    def priority(self, talker: str) -> int:
+        unit = self._units.get(talker)
+        return unit.priority if unit is not None else 0
+
+    def on_system(self, talker: str, system_id: str) -> str:
+        """The talker as its own address on another system, where its unit has one there."""
+        unit = self._units.get(talker)
+        if unit is None or system_id not in unit.addresses:
+            return talker
+        return f"{system_id}/{unit.addresses[system_id]}"
