@@ -78,12 +78,16 @@ class Reply:
 
 @dataclass
 class RtspClient:
-    """Asks, and takes in whatever RTP comes in between. packets: (channel, bytes)."""
+    """Asks, and takes in whatever RTP comes in between.
+
+    packets: (channel, bytes). sequence: of the last packet of the last access unit.
+    """
 
     url: str
     username: str = "admin"
     password: str = ""
     packets: list[tuple[int, bytes]] = field(default_factory=list)
+    sequence: int = 0
 
     async def __aenter__(self) -> "RtspClient":
         parts = urlsplit(self.url)
@@ -142,6 +146,7 @@ class RtspClient:
             if channel % 2:
                 continue
             payloads.append(packet[12:])
+            self.sequence = int.from_bytes(packet[2:4])
             if packet[1] & 0x80:
                 return struct.unpack(">I", packet[4:8])[0], depacketize(payloads)
 
