@@ -1,5 +1,8 @@
 """The radio page: a press is seen by everybody who may, and ends when it is let go."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from playwright.async_api import Locator, expect
 from visitors import Visitor, Visitors
@@ -63,6 +66,31 @@ async def test_a_press_outlasts_its_lease_while_held_and_ends_with_the_page(
     assert await watched.get_attribute("data-floor") == "taken"
     await dispatcher.page.close()
     await expect(watched).to_have_attribute("data-floor", "idle")
+
+
+async def test_a_radio_and_a_phone_talk_across(demo: Any, visitors: Visitors) -> None:
+    """What really happens on both systems stands on the page, with the talkers' names."""
+    dispatcher = await visitors.of("dispatcher")
+    await dispatcher.sign_in("/radio")
+    page = dispatcher.page
+    trunk = page.locator("[data-test=channel][data-address='1/3101']")
+    phones = page.locator("[data-test=channel][data-address='Patrol']")
+    card = page.locator("[data-test=patch]").first
+    presses = (
+        ("/radios/3101001", {"talkgroup": 3101, "slot": 1}, trunk, "张伟"),
+        ("/phones/village-01", {"channel": "Patrol"}, phones, "赵敏"),
+    )
+    for talker, press, row, name in presses:
+        await expect(card).to_have_attribute("data-floor", "idle")
+        assert (await asyncio.to_thread(demo.simulate, f"{talker}/press", press)).status == 200
+        await expect(row).to_have_attribute("data-floor", "taken")
+        await expect(row.locator("[data-test=talker]")).to_have_text(name)
+        await expect(card.locator("[data-test=holder]")).to_contain_text(name)
+        await expect(card.locator("[data-test=member]", has_text="已占用")).to_have_count(1)
+        assert (await asyncio.to_thread(demo.simulate, f"{talker}/release", {})).status == 200
+        await expect(row).to_have_attribute("data-floor", "idle")
+        event = page.locator("[data-test=event][data-type='hutong.floor.taken']", has_text=name)
+        await expect(event.first).to_be_visible()
 
 
 async def test_it_says_that_no_voice_passes(visitors: Visitors) -> None:
