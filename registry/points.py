@@ -404,7 +404,8 @@ def _owner_after(
 
 def _explicitly(principal: Principal, point: Point, target: Organization) -> dict[str, str]:
     """Values that make a point explicitly the target's; its home follows when it lies outside."""
-    if target.id != point.organization.id:
+    if target.id != point.organization.id or point.assigned_by != "explicit":
+        # Pinning a point where a polygon put it is a change of boundary too.
         require(principal, ADMINISTER, common_path(point.organization.path, target.path))
     inside = contains(point.home_path, target.path)
     return {

@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: test modules import this before pytest does, and it asserts
 import asyncio
 import contextlib
 import dataclasses
+import json
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -31,6 +32,8 @@ from registry.users import NewRole, NewUser
 pytest_plugins = ["databases"]
 
 PASSWORD = "correct horse"
+NULL = object()
+"""A JSON body that is null; None is no body at all."""
 PLACES = (
     ("district", None, "d", "东区", None),
     ("station", "d", "s1", "一所", square(0, 0, 10)),
@@ -80,12 +83,13 @@ class Caller:
         **query: Any,
     ) -> Answer:
         own = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        written = json.dumps(None if body is NULL else body)
         async with self._session.request(
             method,
             f"{self._url}{path}",
-            json=body,
+            data=None if body is None else written,
             params={name: str(value) for name, value in query.items()},
-            headers={**own, **(headers or {})},
+            headers={"Content-Type": "application/json", **own, **(headers or {})},
         ) as response:
             text = await response.read()
             is_json = "json" in response.headers.get("content-type", "")

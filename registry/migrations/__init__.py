@@ -18,27 +18,30 @@ class Unknown(Exception):
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Raises: Unknown when the database was made by a newer version."""
-    with _alone(connection) as config:
+    with connection.begin(), alone(connection) as config:
         command.upgrade(config, revision)
 
 
 def downgrade(connection: Connection, revision: str) -> None:
     """revision: ``base`` removes every table. Raises: Unknown."""
-    with _alone(connection) as config:
+    with connection.begin(), alone(connection) as config:
         command.downgrade(config, revision)
 
 
 @contextlib.contextmanager
-def _alone(connection: Connection) -> Iterator[Config]:
+def alone(connection: Connection) -> Iterator[Config]:
+    """Alembic on this connection, in its transaction, with every other process waiting.
+
+    Raises: Unknown.
+    """
     config = Config()
     config.set_main_option("script_location", "registry:migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    with connection.begin():
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": UPGRADE_LOCK})
-        try:
-            yield config
-        except CommandError as failure:
-            raise Unknown(str(failure)) from failure
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": UPGRADE_LOCK})
+    try:
+        yield config
+    except CommandError as failure:
+        raise Unknown(str(failure)) from failure

@@ -1,7 +1,7 @@
 """Organisations and users over HTTP, and what the application itself answers."""
 
 import pytest
-from core_api import PASSWORD, CoreApi
+from core_api import NULL, PASSWORD, CoreApi
 from databases import square
 
 from registry import points
@@ -62,6 +62,8 @@ async def test_an_organisation_by_id_or_path(core_api: CoreApi) -> None:
     shape = square(20, 5, 5)
     set_by_path = await ask("PUT", "/organizations/d/s2/w4/jurisdiction", shape)
     assert (set_by_path.status, set_by_path.body["jurisdiction"]) == (200, shape)
+    removed = await ask("PUT", "/organizations/d/s2/w4/jurisdiction", NULL)
+    assert (removed.status, removed.body["jurisdiction"]) == (200, None)
     crossed = {"type": "Polygon", "coordinates": [[[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]]}
     wrong = await ask("PUT", f"/organizations/{made.body['id']}/jurisdiction", crossed)
     assert (wrong.status, wrong.body["errors"][0]["field"]) == (422, "coordinates")

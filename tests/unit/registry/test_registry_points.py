@@ -265,6 +265,9 @@ def test_nobody_moves_a_point_over_their_own_boundary(district: Registry) -> Non
     for role, path in ((Role.INTEGRATOR, "d"), (Role.ADMIN, "d/s1")):
         with pytest.raises((Forbidden, NotFound)):
             district(points.update, somebody(role, path), point.id, {"organization": "d/s2"})
+    # Nor pins it where it is, which would hold it against the next partition.
+    with pytest.raises(Forbidden):
+        district(points.update, integrator, point.id, {"organization": "d/s1/w1"})
     admin = somebody(Role.ADMIN, "d")
     moved = district(points.update, admin, point.id, {"organization": "d/s2"})
     assert (moved.organization.path, moved.assigned_by) == ("d/s2", "explicit")
