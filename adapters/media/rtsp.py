@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import cast
 
 from adapters.errors import (
     AdapterError,
@@ -19,6 +18,7 @@ from adapters.events import RtspSource
 from adapters.media import wire
 from adapters.media.address import RtspAddress, parse_address
 from adapters.media.digest import Credentials
+from adapters.media.link import RtspLink
 from adapters.media.sdp import Media, SessionDescription, control_url, parse_sdp
 
 MAX_REDIRECTS = 3
@@ -33,93 +33,6 @@ class RtspLimits:
     request_s: float = 5.0
     silence_s: float = 10.0
     farewell_s: float = 0.5
-
-
-class _Link(asyncio.Protocol):
-    """The connection: hands packets out, and answers to whoever waits for them."""
-
-    def __init__(self, location: str) -> None:
-        loop = asyncio.get_running_loop()
-        self._location = location
-        self._loop = loop
-        self._reader = wire.WireReader()
-        self._waiting: dict[int, asyncio.Future[wire.Response]] = {}
-        self._understood = False
-        self._heard_bytes = 0
-        self.transport: asyncio.Transport | None = None
-        self.closed: asyncio.Future[None] = loop.create_future()
-        self.last_heard_s = loop.time()
-        self.on_packet: Callable[[int, bytes], None] = lambda channel, payload: None
-        self.on_lost: Callable[[AdapterError], None] = lambda error: None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none of asyncio's classes.
-        self.transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.last_heard_s = self._loop.time()
-        self._heard_bytes += len(data)
-        try:
-            for message in self._reader.feed(data, self.on_packet):
-                if not isinstance(message, wire.Interleaved):
-                    self._understood = True
-                    self._text(message)
-            if self._reader.junk_bytes and not self._understood:
-                raise ProtocolViolation("it does not answer in RTSP")
-        except ProtocolViolation as error:
-            self._fail(ProtocolViolation(error.message, device=self._location))
-            self.abort()
-
-    def _text(self, message: wire.Response | wire.ServerRequest) -> None:
-        if isinstance(message, wire.Response):
-            waiter = self._waiting.pop(message.cseq, None)
-            if waiter is None and message.cseq < 0 and len(self._waiting) == 1:
-                # Some cameras leave CSeq out; there is only one question it can answer.
-                waiter = self._waiting.popitem()[1]
-            if waiter is not None and not waiter.done():
-                waiter.set_result(message)
-        elif self.transport is not None:
-            cseq = next(iter(message.headers.get("cseq", ())), "0")
-            self.transport.write(wire.reply(cseq))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(Unreachable("the connection broke", device=self._location))
-        if not self.closed.done():
-            self.closed.set_result(None)
-
-    def _fail(self, error: AdapterError) -> None:
-        for waiter in self._waiting.values():
-            if not waiter.done():
-                waiter.set_exception(error)
-        self._waiting.clear()
-        self.on_lost(error)
-
-    def ask(self, cseq: int, data: bytes) -> "asyncio.Future[wire.Response]":
-        """Send a request; its answer arrives in the future."""
-        waiter: asyncio.Future[wire.Response] = self._loop.create_future()
-        if self.transport is None or self.transport.is_closing():
-            waiter.set_exception(Unreachable("the connection broke", device=self._location))
-        else:
-            self._waiting[cseq] = waiter
-            self.transport.write(data)
-        return waiter
-
-    def tell(self, data: bytes) -> None:
-        """Send a request whose answer does not matter."""
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(data)
-
-    def forget(self, cseq: int) -> None:
-        self._waiting.pop(cseq, None)
-
-    @property
-    def babbled(self) -> bool:
-        """Whether it spoke, and nothing of it made sense."""
-        return self._heard_bytes > 0 and not self._understood
-
-    def abort(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
 
 
 class RtspSession:
@@ -137,7 +50,7 @@ class RtspSession:
         self._accepted = False
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._link: _Link | None = None
+        self._link: RtspLink | None = None
         self._cseq = 0
         self._public: frozenset[str] = frozenset()
         self._session: wire.Session | None = None
@@ -165,7 +78,7 @@ class RtspSession:
         try:
             async with asyncio.timeout(self._limits.connect_s):
                 _, self._link = await self._loop.create_connection(
-                    lambda: _Link(location), self.address.host, self.address.port
+                    lambda: RtspLink(location), self.address.host, self.address.port
                 )
         except TimeoutError:
             text = f"no connection within {self._limits.connect_s:g} s"

@@ -52,7 +52,8 @@ def request(method: str, url: str, cseq: int, headers: Mapping[str, str]) -> byt
     if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in url):
         raise InvalidSettings("the address holds a blank or a control character")
     lines = [f"{method} {url} RTSP/1.0", f"CSeq: {cseq}", "User-Agent: Hutong"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    # What a server announced, or a person typed, ends no line of ours.
+    lines += [f"{name}: {' '.join(value.splitlines())}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 

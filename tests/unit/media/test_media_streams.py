@@ -9,8 +9,9 @@ from pathlib import Path
 
 import av
 import pytest
+import uvloop
 from media_samples import lengths, pictures_only, rtp_stream, sample
-from scripted_camera import Asked, ScriptedCamera, camera, until
+from scripted_camera import SDP, Asked, ScriptedCamera, camera, until
 
 from adapters.base import AccessUnit, MediaItem, PacketSource, TrackFormat
 from adapters.errors import (
@@ -77,20 +78,31 @@ def at(it: RtspCamera, profile: str = "main", **fields: object) -> RtspSource:
 # --- what a stream gives ----------------------------------------------------------------------
 
 
-async def test_the_whole_session_and_its_pictures() -> None:
-    clip = sample()
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+async def test_the_whole_session_and_its_pictures(codec: str) -> None:
+    clip = sample(codec)
     packets = [data for unit in rtp_stream(clip) for data in unit]
-    async with camera(packets=packets) as it:
+    async with camera(packets=packets, sdp=SDP.replace("H264", codec.upper())) as it:
         async with open_stream(source(it)) as stream:
             assert stream.reader == "native"
             track, *units = await take(stream, 1 + len(clip.units))
         assert isinstance(track, TrackFormat)
         assert [unit.data for unit in units if isinstance(unit, AccessUnit)] == [
-            lengths(pictures_only("h264", nals)) for nals in clip.units
+            lengths(pictures_only(codec, nals)) for nals in clip.units
         ]
         assert it.methods() == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY", "TEARDOWN"]
         assert it.asked[2].url == f"{it.url}/trackID=1"
         assert {asked.headers.get("session") for asked in it.asked[3:]} == {"42"}
+
+
+def test_the_loop_that_the_gateway_runs_on() -> None:
+    async def play() -> list[MediaItem]:
+        packets = [data for unit in rtp_stream(sample()) for data in unit]
+        async with camera(packets=packets) as it, open_stream(source(it)) as stream:
+            return await take(stream, 5)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert len(runner.run(play())) == 5
 
 
 @pytest.mark.parametrize("reader", ["native", "pyav"])

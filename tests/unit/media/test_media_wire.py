@@ -89,6 +89,7 @@ def test_request() -> None:
     assert wire.request("OPTIONS", "rtsp://h/", 1, {"Session": "a"}) == (
         b"OPTIONS rtsp://h/ RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: Hutong\r\nSession: a\r\n\r\n"
     )
+    assert b"X: a Y: b\r\n" in wire.request("OPTIONS", "rtsp://h/", 1, {"X": "a\r\nY: b"})
     with pytest.raises(InvalidSettings):
         wire.request("OPTIONS", "rtsp://h/ RTSP/1.0\r\nX: y", 1, {})
 
