@@ -1,0 +1,83 @@
+"""Live view: from the camera to a WebSocket message, by the send time in every picture."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import psutil
+import websockets
+
+from benchmarks import Row, row
+from benchmarks.gateway import Gateway, percentile, running
+from simulators.clips import read_wall_clock_ns
+
+CAMERAS = 20
+SECONDS = 10.0
+
+
+def rows() -> list[Row]:
+    with running("--cameras", "24") as gateway:
+        gateway.sign_in()
+        return asyncio.run(_measure(gateway))
+
+
+async def _measure(gateway: Gateway) -> list[Row]:
+    points = gateway.ask("GET", "/points?status=online&limit=100")["items"][:CAMERAS]
+    urls = [
+        gateway.ask("POST", f"/points/{point['id']}/live", {"profile": "main"})["urls"]["frames"]
+        for point in points
+    ]
+    process = _gateway_process(gateway)
+    cpu_before = process.cpu_times()
+    began_s = time.perf_counter()
+    views = await asyncio.gather(*(_view(gateway.url.replace("http", "ws") + url) for url in urls))
+    took_s = time.perf_counter() - began_s
+    cpu = process.cpu_times()
+    used_s = cpu.user + cpu.system - cpu_before.user - cpu_before.system
+    delays_ms = [delay for delays, _ in views for delay in delays]
+    firsts_ms = [first for _, first in views]
+    frames = len(delays_ms) / took_s / len(urls)
+    return [
+        row(f"camera to WebSocket, {len(urls)} cameras, p50", percentile(delays_ms, 0.5), "ms",
+            at_most=5),
+        row(f"camera to WebSocket, {len(urls)} cameras, p99", percentile(delays_ms, 0.99), "ms"),
+        row("first picture after opening, p50", percentile(firsts_ms, 0.5), "ms"),
+        row("pictures a second and camera", frames, "fps"),
+        row("CPU of the whole gateway, each stream", used_s / took_s / len(urls) * 100, "%"),
+    ]  # fmt: skip
+
+
+def _gateway_process(gateway: Gateway) -> psutil.Process:
+    folder = Path(gateway.ready["data_dir"])
+    for process in psutil.process_iter():
+        try:
+            if any(str(folder) in each.path for each in process.open_files()):
+                if "gateway.cli" in process.cmdline():
+                    return process
+        except psutil.Error:
+            continue
+    raise RuntimeError("the gateway's process was not found")
+
+
+async def _view(url: str) -> tuple[list[float], float]:
+    """Delays of all pictures in ms, and how long the first one took."""
+    delays_ms: list[float] = []
+    opened_s = time.perf_counter()
+    first_ms = 0.0
+    async with websockets.connect(url, max_size=1 << 24) as socket:
+        deadline_s = opened_s + SECONDS
+        while time.perf_counter() < deadline_s:
+            message = await socket.recv()
+            now_ns = time.time_ns()
+            if isinstance(message, str):
+                if json.loads(message).get("type") == "state" and "ended" in message:
+                    raise RuntimeError(f"a view ended: {message}")
+                continue
+            sent_ns = read_wall_clock_ns(message)
+            if not first_ms:
+                first_ms = (time.perf_counter() - opened_s) * 1000
+            # The group of pictures that a viewer starts with is old by intent.
+            if sent_ns is not None and time.perf_counter() - opened_s > 2:
+                delays_ms.append((now_ns - sent_ns) / 1e6)
+    return delays_ms, first_ms
