@@ -71,6 +71,17 @@ describe('createTalk', () => {
     expect(talk.state.value).toBe('off')
   })
 
+  it('says so when the floor was taken away', async () => {
+    const { talk } = setUp((action) =>
+      Promise.resolve(
+        action === 'press' ? granted : { ...granted, state: 'released', reason: 'talked too long' },
+      ),
+    )
+    talk.press()
+    await vi.advanceTimersByTimeAsync(1100)
+    expect([talk.state.value, talk.reason.value]).toEqual(['failed', 'talked too long'])
+  })
+
   it('bears one lost refresh and ends at the second', async () => {
     const { talk, actions } = setUp((action) =>
       action === 'refresh' ? Promise.reject(new Problem(0, '')) : Promise.resolve(granted),

@@ -156,7 +156,8 @@ export interface Patch {
 
 export interface TalkAnswer {
   transmission: string
-  state: 'granted' | 'queued' | 'denied'
+  /** `released`: it had the floor and lost it. */
+  state: 'granted' | 'queued' | 'denied' | 'released'
   position: number | null
   reason: string | null
 }

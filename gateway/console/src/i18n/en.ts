@@ -53,7 +53,7 @@ export const en = {
   },
   points: {
     title: 'Cameras',
-    search: 'Search name or address',
+    search: 'Name or address',
     status: 'Status',
     anyStatus: 'Any status',
     count: '{n} camera | {n} cameras',
@@ -163,6 +163,8 @@ export const en = {
       queued: 'Waiting, place {position}',
       denied: 'Refused: {reason}',
       failed: 'Ended: {reason}',
+      deniedPlain: 'Refused',
+      failedPlain: 'Ended',
       hint: 'Hold the button, Space or Enter. It keys the channel; your voice is not sent yet.',
     },
   },
@@ -182,6 +184,12 @@ export const en = {
     where: 'Where',
     who: 'Who',
     note: 'Note',
+    reasons: {
+      released: '',
+      timeout: 'no sign of it any more',
+      lost: 'connection lost',
+      system: 'ended by its system',
+    },
     types: {
       floor: {
         taken: 'Talk began',

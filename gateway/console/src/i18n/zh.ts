@@ -164,6 +164,8 @@ export const zh: Messages = {
       queued: '排队中，第 {position} 位',
       denied: '被拒绝：{reason}',
       failed: '已结束：{reason}',
+      deniedPlain: '被拒绝',
+      failedPlain: '已结束',
       hint: '按住按钮、空格键或回车键。仅占用信道，暂不传送您的声音。',
     },
   },
@@ -183,6 +185,12 @@ export const zh: Messages = {
     where: '地点',
     who: '人员',
     note: '说明',
+    reasons: {
+      released: '',
+      timeout: '超时未收到信号',
+      lost: '连接中断',
+      system: '由其系统结束',
+    },
     types: {
       floor: {
         taken: '开始讲话',

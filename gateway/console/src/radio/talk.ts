@@ -9,6 +9,8 @@ type Talker = Pick<Api, 'talk'>
 const REFRESH_MS = 1000
 /** The gateway drops a press that is not refreshed for 2 s, so it may miss one and not two. */
 const MOST_MISSED = 2
+/** The reason when the gateway did not answer at all. */
+export const UNREACHABLE = 'unreachable'
 
 /**
  * A dispatcher's press on one channel: press, refresh every second while held, release.
@@ -57,11 +59,13 @@ export function createTalk(api: Talker, channelId: string) {
     missed = 0
     if (!held || !answer) return
     position.value = answer.position
-    if (answer.state === 'denied') {
-      reason.value = answer.reason ?? ''
-      stop()
+    if (answer.state === 'granted' || answer.state === 'queued') {
+      state.value = answer.state
+      return
     }
-    state.value = answer.state
+    reason.value = answer.reason ?? ''
+    stop()
+    state.value = answer.state === 'denied' ? 'denied' : 'failed'
   }
 
   function refused(error: unknown): void {
@@ -70,7 +74,7 @@ export function createTalk(api: Talker, channelId: string) {
     const passing = problem.status === 0 || problem.status >= 500
     missed += 1
     if (passing && missed < MOST_MISSED) return
-    reason.value = problem.detail ?? problem.title
+    reason.value = problem.status === 0 ? UNREACHABLE : (problem.detail ?? problem.title)
     const wasGranted = state.value !== 'asking'
     release()
     state.value = wasGranted || passing ? 'failed' : 'denied'
