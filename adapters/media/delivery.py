@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections import deque
+from collections.abc import Callable
 
 from adapters.base import AccessUnit, MediaItem, TrackFormat
 
@@ -11,7 +12,8 @@ class MediaQueue:
     """Items of a stream, newest kept: when it is full all that waits is dropped and counted, and
     what follows begins at the next keyframe, marked as a discontinuity.
 
-    For one event loop and one consumer. limit: items that may wait.
+    For one event loop and one consumer, which either takes item after item, or has them poured
+    to it as they come. limit: items that may wait.
     """
 
     def __init__(self, limit: int = 512) -> None:
@@ -20,9 +22,16 @@ class MediaQueue:
         self._awaiting_key = False
         self._error: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[MediaItem], None] | None = None
         self.dropped = 0
 
     def put(self, item: MediaItem) -> None:
+        if self._sink is not None:
+            try:
+                self._sink(item)
+            except Exception as error:
+                self.fail(error)
+            return
         if isinstance(item, AccessUnit):
             if len(self._items) >= self._limit:
                 self._drop_waiting()
@@ -54,6 +63,19 @@ class MediaQueue:
             finally:
                 self._waiter = None
         return self._items.popleft()
+
+    async def pour(self, sink: Callable[[MediaItem], None]) -> None:
+        """Give sink what waits, and from then on each item at once, without a task in between.
+
+        Raises: what `fail` was given, or what sink raised.
+        """
+        while self._items:
+            sink(self._items.popleft())
+        self._sink = sink
+        try:
+            await self.take()
+        finally:
+            self._sink = None
 
     def _drop_waiting(self) -> None:
         formats = {item.track: item for item in self._items if isinstance(item, TrackFormat)}

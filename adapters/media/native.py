@@ -1,7 +1,7 @@
 """The native reader: RTSP over TCP to access units of H.264 or H.265, without decoding."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from adapters.base import MediaItem
 from adapters.errors import NotSupported, ProtocolViolation
@@ -47,6 +47,10 @@ class NativeStream:
 
     async def __anext__(self) -> MediaItem:
         return await self._queue.take()
+
+    async def pour(self, sink: Callable[[MediaItem], None]) -> None:
+        """See `MediaStream.pour`."""
+        await self._queue.pour(sink)
 
 
 @contextlib.asynccontextmanager

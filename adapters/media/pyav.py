@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import av
@@ -48,6 +48,10 @@ class PyavStream:
 
     async def __anext__(self) -> MediaItem:
         return await self._queue.take()
+
+    async def pour(self, sink: Callable[[MediaItem], None]) -> None:
+        """See `MediaStream.pour`."""
+        await self._queue.pour(sink)
 
 
 @contextlib.asynccontextmanager

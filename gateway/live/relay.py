@@ -141,8 +141,7 @@ class Relay:
             source = await self._open_source()
             async with open_stream(source, slots=self._slots) as stream:
                 self.reader = stream.reader
-                async for item in stream:
-                    self._publish(item)
+                await stream.pour(self._publish)
         except AdapterError as error:
             return error
         return Unreachable("the stream ended")

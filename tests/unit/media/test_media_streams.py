@@ -438,6 +438,30 @@ async def test_two_pyav_streams_of_one_slot(street: RtspCamera) -> None:
         await take(stream, 1)
 
 
+async def test_pouring_gives_each_item_at_once_and_ends_with_the_stream() -> None:
+    queue = MediaQueue()
+    units = [AccessUnit(track=0, pts_us=n, keyframe=True, data=b"") for n in range(3)]
+    got: list[MediaItem] = []
+    queue.put(units[0])
+    pouring = asyncio.create_task(queue.pour(got.append))
+    await until(lambda: got == units[:1])
+    queue.put(units[1])
+    assert got == units[:2]
+    queue.fail(Unreachable("it broke"))
+    with pytest.raises(Unreachable):
+        await pouring
+
+    def sink(item: MediaItem) -> None:
+        raise ValueError("a mistake of the consumer's")
+
+    queue = MediaQueue()
+    pouring = asyncio.create_task(queue.pour(sink))
+    await asyncio.sleep(0)
+    queue.put(units[0])
+    with pytest.raises(ValueError, match="consumer"):
+        await pouring
+
+
 async def test_a_slow_consumer_skips_to_a_keyframe() -> None:
     queue = MediaQueue(limit=3)
     track = TrackFormat(track=0, kind="video", codec="jpeg", description=b"")
