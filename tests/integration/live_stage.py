@@ -84,7 +84,7 @@ async def gateway(
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         # What the kernel takes for a viewer that does not read is not ours to skip any more.
         listener = socket.create_server(("127.0.0.1", 0))
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * 1024)
         it.port = listener.getsockname()[1]
         serving = asyncio.create_task(server.serve([listener]))
         await until(lambda: server.started)

@@ -234,7 +234,7 @@ async def test_viewers_that_vanish_without_a_word(it: LiveGateway, fleet: RtspFl
 
 
 async def test_a_slow_viewer_slows_nobody(clip_cache: Path) -> None:
-    big = spec("gate", main_size=(1280, 720), fps=25)
+    big = spec("gate", main_size=(640, 368), fps=25)
     settings = LiveSettings(linger_s=0.2, max_waiting_units=12)
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -248,9 +248,8 @@ async def test_a_slow_viewer_slows_nobody(clip_cache: Path) -> None:
         async with it.view("gate", sock=sock) as slow:
             await texts_and_units(slow, 1)
             slow.transport.pause_reading()
-            _, units = await texts_and_units(quick, 40)
-            times_us = [int.from_bytes(unit[2:10], "big") for unit in units]
-            assert {b - a for a, b in itertools.pairwise(times_us)} == {40_000}
+            _, units = await texts_and_units(quick, 60)
+            assert not any(unit[0] & 2 for unit in units)
             slow.transport.resume_reading()
             units = [b""]
             while not (units[-1] and units[-1][0] & 2):
