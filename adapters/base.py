@@ -49,8 +49,8 @@ class RadioTraits:
     """What a radio system can and cannot do; the bridge decides by it.
 
     granting: who grants. can_revoke: a talk of its own can be ended from outside. can_tell: a
-    unit can be told why. identifies_talker: starts name the unit.
-    carries_alias: our own starts show who talks; without it a text that names them goes before. receive_only: it cannot be
+    unit can be told why. identifies_talker: starts name the unit. carries_alias: our own starts
+    show who talks; without it a text that names them goes before. receive_only: it cannot be
     keyed. resource: what one talk occupies (``channel``, ``timeslot``). hold_s: how long a talk
     lives unrefreshed. echo_s: how late our own key may come back.
     """

@@ -18,8 +18,13 @@ class Kind:
     target: str
 
     def load(self) -> type[Adapter]:
+        """Raises: InvalidSettings naming the package that is not installed."""
         module, _, attribute = self.target.partition(":")
-        adapter: type[Adapter] = getattr(importlib.import_module(module), attribute)
+        try:
+            adapter: type[Adapter] = getattr(importlib.import_module(module), attribute)
+        except ImportError as error:
+            reason = f"the adapter kind {self.name!r} cannot be used here: {error}"
+            raise InvalidSettings(reason) from error
         return adapter
 
 

@@ -314,6 +314,7 @@ def _server(settings: Settings, app: FastAPI) -> uvicorn.Server:
         access_log=False,
         ws="websockets-sansio",
         ws_max_size=64 * 1024,
+        ws_per_message_deflate=False,  # video does not shrink; deflating it would cost every viewer
         lifespan="off",
         timeout_graceful_shutdown=2,
         proxy_headers=bool(settings.trusted_proxies),

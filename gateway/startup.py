@@ -16,6 +16,8 @@ from gateway.settings import Settings
 from registry.database import Database
 from registry.errors import DatabaseUnusable
 
+SEND_BUFFER_BYTES = 256 * 1024
+
 
 class CannotStart(Exception):
     """One sentence for whoever started us."""
@@ -74,6 +76,8 @@ def listening_socket(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
     opened = socket.socket(family, socket.SOCK_STREAM)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # What is accepted inherits it: a slow viewer must not hide megabytes of old video in the kernel.
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     try:
         opened.bind((settings.http_host, settings.http_port))
     except OSError as error:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from adapters import catalog
 from adapters.base import Capability
-from adapters.errors import TimedOut
+from adapters.errors import InvalidSettings, TimedOut
 from adapters.events import Found, Inventory, Scope, Source
 from gateway.agents.build import settings_model, split_secrets, video_adapter
 from gateway.api.background import Progress
@@ -19,6 +19,7 @@ from gateway.api.bodies import Body, Name, Password, Reference, Text
 from gateway.api.context import CurrentContext, CurrentPrincipal
 from gateway.api.services import CurrentServices
 from gateway.api.shapes import (
+    Shape,
     answer,
     device_shape,
     given_version,
@@ -104,17 +105,19 @@ class ListQuery(Body):
 @router.get("/adapters")
 async def list_adapters(_principal: CurrentPrincipal) -> Response:
     """Adapter kinds with what each can do and the JSON Schema of its settings."""
-    kinds = sorted(catalog.kinds().values(), key=lambda each: each.name)
-    items = [
-        {
-            "name": kind.name,
-            "serves": kind.serves,
-            "capabilities": sorted(kind.load().capabilities),
-            "settings": settings_model(kind.name).model_json_schema(),
-        }
-        for kind in kinds
-    ]
+    items = [_kind_shape(kind) for _, kind in sorted(catalog.kinds().items())]
     return answer({"items": items, "next": None, "total": len(items)})
+
+
+def _kind_shape(kind: catalog.Kind) -> Shape:
+    """A kind whose packages are not installed is listed with the reason."""
+    shape: Shape = {"name": kind.name, "serves": kind.serves, "unavailable": None}
+    try:
+        capabilities = sorted(kind.load().capabilities)
+        schema = settings_model(kind.name).model_json_schema()
+    except InvalidSettings as error:
+        return {**shape, "unavailable": error.message, "capabilities": [], "settings": {}}
+    return {**shape, "capabilities": capabilities, "settings": schema}
 
 
 @router.post("/devices/discover", status_code=202)

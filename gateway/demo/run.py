@@ -7,12 +7,10 @@ import secrets
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from gateway.app import Node, run
-from gateway.bootstrap import add_user
 from gateway.demo.build import Builder, BuildFailed, Person
 from gateway.demo.district import DISTRICT, CameraPlan, cameras
 from gateway.demo.simulation import (
@@ -24,7 +22,10 @@ from gateway.demo.simulation import (
     write,
 )
 from gateway.settings import Settings
-from gateway.startup import CannotStart
+
+# The gateway takes seconds to import; the simulators start meanwhile.
+if TYPE_CHECKING:
+    from gateway.app import Node
 
 
 def _say(text: str) -> None:
@@ -55,8 +56,10 @@ async def demo(settings: Settings, *, camera_count: int, as_json: bool, traffic:
         write(file, content)
         _say("starting simulated cameras, repeaters, radios and a push-to-talk server")
         async with playing(file) as simulation:
+            from gateway.app import run
+            from gateway.startup import CannotStart
 
-            async def build(node: Node) -> None:
+            async def build(node: "Node") -> None:
                 people, simulated = await _build(node, plans, simulation, secret, master_port)
                 _announce(node, people, simulated, as_json=as_json)
 
@@ -69,12 +72,14 @@ async def demo(settings: Settings, *, camera_count: int, as_json: bool, traffic:
 
 
 async def _build(
-    node: Node,
+    node: "Node",
     plans: list[CameraPlan],
     simulation: Simulation,
     secret: str,
     master_port: int,
 ) -> tuple[list[Person], dict[str, Any]]:
+    from gateway.bootstrap import add_user
+
     def password_of(name: str) -> str:
         return f"{name}-{secret}"
 
@@ -90,8 +95,7 @@ async def _build(
         builder = Builder(http, node.url, _say)
         await builder.sign_in("admin", password_of("admin"))
         await builder.organizations()
-        await builder.points(plans)
-        people = await builder.users(password_of)
+        people, _ = await asyncio.gather(builder.users(password_of), builder.points(plans))
         simulated = await simulation.addresses()
         await builder.radio(master_port, simulated["zello"][0], secret)
         found = await builder.discovered(simulated["onvif"])
@@ -116,7 +120,7 @@ def _rtsp_bodies(urls: list[str], secret: str) -> list[dict[str, Any]]:
 
 
 def _announce(
-    node: Node, people: list[Person], simulated: dict[str, Any], *, as_json: bool
+    node: "Node", people: list[Person], simulated: dict[str, Any], *, as_json: bool
 ) -> None:
     reader = node.reader or node.broker
     if as_json:
@@ -147,7 +151,7 @@ def _announce(
         sys.stdout.flush()
 
 
-def _for_people(node: Node, people: list[Person], simulated: dict[str, Any]) -> str:
+def _for_people(node: "Node", people: list[Person], simulated: dict[str, Any]) -> str:
     lines = ["", f"Hutong is ready: {node.url}", ""]
     lines += [
         f"  {person.name:<12} {person.password:<24} {person.role:<11} {person.organization}"
@@ -156,8 +160,3 @@ def _for_people(node: Node, people: list[Person], simulated: dict[str, Any]) -> 
     lines += ["", f"Radios and cameras can be pressed and unplugged at {simulated['control']}"]
     lines += ["Ctrl-C ends everything.", ""]
     return "\n".join(lines) + "\n"
-
-
-def run_demo(settings: Settings, *, camera_count: int, as_json: bool, traffic: bool) -> None:
-    """Blocks until Ctrl-C. Raises: CannotStart."""
-    asyncio.run(demo(settings, camera_count=camera_count, as_json=as_json, traffic=traffic))
