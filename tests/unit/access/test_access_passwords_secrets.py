@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.access.attempts import ALLOWANCES, AT_ONCE, Attempts
@@ -66,6 +66,7 @@ def test_the_default_is_what_rfc_9106_recommends() -> None:
         passwords.close()
 
 
+@settings(deadline=None)
 @given(text=st.text(), key=st.binary(min_size=32, max_size=32))
 def test_what_was_sealed_opens_under_its_key_alone(text: str, key: bytes) -> None:
     sealed = Sealer(key).seal(text)
@@ -75,6 +76,7 @@ def test_what_was_sealed_opens_under_its_key_alone(text: str, key: bytes) -> Non
         other.open(sealed)
 
 
+@settings(deadline=None)
 @given(position=st.integers(0), flipped=st.integers(1, 255))
 def test_a_changed_byte_is_noticed(position: int, flipped: int) -> None:
     sealer = Sealer(b"k" * 32)
@@ -84,6 +86,7 @@ def test_a_changed_byte_is_noticed(position: int, flipped: int) -> None:
         sealer.open(bytes(sealed))
 
 
+@settings(deadline=None)
 @given(sealed=st.binary(max_size=40))
 def test_any_bytes_are_opened_or_refused(sealed: bytes) -> None:
     with pytest.raises(Unsealable):

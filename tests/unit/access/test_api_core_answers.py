@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -148,6 +148,7 @@ def test_merge_patch(target: Any, patch: Any, result: Any) -> None:
     assert json.dumps(target) == before
 
 
+@settings(deadline=None)
 @given(
     at=st.datetimes(
         min_value=datetime(1970, 1, 2),  # noqa: DTZ001

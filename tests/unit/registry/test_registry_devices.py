@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from databases import Registry, square
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry import changes, devices, organizations, points
@@ -84,6 +84,7 @@ CODES = st.sampled_from([None, "1" * 20, "2" * 20])
 NUMBERS = st.integers(1, 3)
 
 
+@settings(deadline=None)
 @given(
     sources=st.lists(st.tuples(CODES, NUMBERS), max_size=5),
     candidates=st.lists(st.tuples(CODES, st.sampled_from(["h", "g"]), NUMBERS), max_size=5),

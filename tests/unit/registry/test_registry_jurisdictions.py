@@ -5,7 +5,7 @@ import math
 
 import pytest
 from databases import square
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import Point
 from shapely.geometry import box
@@ -73,6 +73,7 @@ SIDES = st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(1, 6))
 PATHS = ("a", "b", "a/x", "a/y", "b/x", "a/x/1", "a/x/2")
 
 
+@settings(deadline=None)
 @given(
     sides=st.lists(SIDES, min_size=len(PATHS), max_size=len(PATHS)),
     how_many=st.integers(0, len(PATHS)),
@@ -120,6 +121,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(["Polygon", "MultiPolygon"]), coordinates=JSON)
 def test_any_coordinates_are_read_or_refused(kind: str, coordinates: object) -> None:
     try:
