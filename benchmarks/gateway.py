@@ -14,8 +14,9 @@ from typing import Any
 class Gateway:
     """ready: what `hutong demo --json` said. seconds: how long it took to say it."""
 
-    def __init__(self, ready: dict[str, Any], seconds: float) -> None:
+    def __init__(self, ready: dict[str, Any], seconds: float, pid: int) -> None:
         self.ready = ready
+        self.pid = pid
         self.seconds = seconds
         self.url: str = ready["url"]
         self._token = ""
@@ -50,7 +51,7 @@ def running(*arguments: str) -> Iterator[Gateway]:
             line = child.stdout.readline()
             if not line:
                 raise RuntimeError("hutong demo did not start")
-            yield Gateway(json.loads(line), time.perf_counter() - began_s)
+            yield Gateway(json.loads(line), time.perf_counter() - began_s, child.pid)
         finally:
             child.send_signal(signal.SIGINT)
 

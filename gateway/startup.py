@@ -76,7 +76,7 @@ def listening_socket(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
     opened = socket.socket(family, socket.SOCK_STREAM)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # What is accepted inherits it: a slow viewer must not hide megabytes of old video in the kernel.
+    # What is accepted inherits it: a slow viewer must not hide megabytes of old video there.
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     try:
         opened.bind((settings.http_host, settings.http_port))

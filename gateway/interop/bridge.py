@@ -482,7 +482,7 @@ def _shown(floor: model.Floor) -> dict[str, Any]:
         else None,
         "queue": [
             {"channel": t.channel, "talker": t.talker, "talker_alias": t.talker_alias}
-            for t in control.queue_of(floor)
+            for t in (control.queue_of(floor) if floor.rules.queue else ())
         ],
         "emergency": bool(talk and talk.emergency),
     }
