@@ -1,7 +1,9 @@
 """The one visible table of adapter kinds, and what others install under `hutong.adapters`."""
 
 import dataclasses
+import functools
 import importlib
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 
 from adapters.base import Adapter
@@ -36,9 +38,13 @@ BUILT_IN = (
 )
 
 
-def kinds() -> dict[str, Kind]:
-    """All kinds by name. An installed entry point names what it serves: ``acme-video``'s value is
-    ``module:Class`` and its class says `serves`; a built-in name cannot be taken over."""
+@functools.cache
+def kinds() -> Mapping[str, Kind]:
+    """All kinds by name, as installed when first asked.
+
+    An entry point's value is ``module:Class``, and its class says what it `serves`; the name of a
+    built-in kind cannot be taken over.
+    """
     table = {kind.name: kind for kind in BUILT_IN}
     for point in entry_points(group="hutong.adapters"):
         if point.name not in table:
