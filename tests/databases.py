@@ -30,6 +30,9 @@ from registry.models import METADATA
 
 T = TypeVar("T")
 
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For a test whose answer cannot depend on the kind of database."""
+
 SUPERUSER = "hutong"
 
 

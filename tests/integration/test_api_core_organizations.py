@@ -2,7 +2,7 @@
 
 import pytest
 from core_api import NULL, PASSWORD, CoreApi
-from databases import square
+from databases import ON_SQLITE, square
 
 from registry import points
 from registry.partition import SYSTEM
@@ -134,7 +134,7 @@ async def test_users_and_their_roles(core_api: CoreApi) -> None:
     assert (await ask("GET", f"/users/{chief['id']}")).status == 404
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ON_SQLITE
 async def test_what_the_application_answers_by_itself(core_api: CoreApi) -> None:
     ask = core_api.anybody()
     openapi = await ask("GET", "/api/openapi.json")
@@ -147,7 +147,7 @@ async def test_what_the_application_answers_by_itself(core_api: CoreApi) -> None
     assert (await ask("DELETE", "/api/v1/points")).status == 405
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ON_SQLITE
 async def test_without_its_database_the_api_says_when_to_come_back(
     core_api: CoreApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:

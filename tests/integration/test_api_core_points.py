@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from core_api import Caller, CoreApi
+from databases import ON_SQLITE
 
 from registry import devices, points
 from registry.devices import NewDevice
@@ -123,6 +124,7 @@ async def test_who_sees_but_may_not_is_forbidden(core_api: CoreApi) -> None:
     assert (await auditor("GET", "/points")).body["total"] == 0
 
 
+@ON_SQLITE
 async def test_edits_are_merge_patches_with_a_version(core_api: CoreApi) -> None:
     ask = await core_api.sign_in("integrator")
     made = await create(ask, "d/s1", code=CODE, attributes={"a": 1, "b": {"c": 2, "d": 3}})
@@ -152,6 +154,7 @@ async def test_edits_are_merge_patches_with_a_version(core_api: CoreApi) -> None
     assert (await ask("GET", path)).status == 404
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("body", "fields"),
     [
@@ -179,6 +182,7 @@ async def test_wrong_bodies_are_located(
     assert all(each["reason"] for each in answer.body["errors"])
 
 
+@ON_SQLITE
 async def test_a_null_where_none_is_allowed_is_located(core_api: CoreApi) -> None:
     ask = await core_api.sign_in("admin")
     made = await create(ask)

@@ -2,12 +2,13 @@
 
 import pytest
 from core_api import PASSWORD, Caller, CoreApi
+from databases import ON_SQLITE
 
 from gateway.api.context import COOKIE
 
 pytest_plugins = ["core_api"]
 # What is here does not depend on the database; `Access` itself is tested on both.
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = ON_SQLITE
 
 LOGIN = "/api/v1/auth/login"
 

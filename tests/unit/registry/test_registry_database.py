@@ -18,6 +18,7 @@ from sqlalchemy import update as sql_update
 from registry import organizations
 from registry.database import Connection, Database
 from registry.errors import Conflict, DatabaseAway, DatabaseUnusable, Invalid
+from registry.identity import new_id
 from registry.models import METADATA, ORGANIZATIONS
 from registry.organizations import NewOrganization
 from registry.partition import SYSTEM
@@ -77,29 +78,28 @@ database.close_now()
 
 
 def test_several_processes_may_upgrade_at_once(empty_database_url: str) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", UPGRADE, empty_database_url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for process in processes:
-        _, errors = process.communicate(timeout=30)
-        assert process.returncode == 0, errors
+    other = subprocess.Popen(
+        [sys.executable, "-c", UPGRADE, empty_database_url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     database = Database(empty_database_url)
-    assert database.read_now(tables) == set(METADATA.tables)
-    database.close_now()
+    try:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        assert other.stdout.readline() == "ready\n"
+        other.stdin.write("\n")
+        other.stdin.flush()
+        database.upgrade_now()
+        _, errors = other.communicate(timeout=30)
+        assert other.returncode == 0, errors
+        assert database.read_now(tables) == set(METADATA.tables)
+    finally:
+        other.kill()
+        other.communicate()
+        database.close_now()
 
 
 async def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
@@ -171,11 +171,11 @@ async def test_too_many_calls_are_refused_and_counted(database_url: str) -> None
 
 
 def test_a_broken_constraint_is_a_conflict_and_a_wrong_value_invalid(database: Database) -> None:
-    made = Registry(database)(organizations.create, SYSTEM, DISTRICT)
+    Registry(database)(organizations.create, SYSTEM, DISTRICT)
 
     def break_it(connection: Connection) -> None:
         row = connection.execute(select(ORGANIZATIONS)).one()._mapping
-        connection.execute(ORGANIZATIONS.insert().values(**{**row, "id": made.id[:-1] + "0"}))
+        connection.execute(ORGANIZATIONS.insert().values(**{**row, "id": new_id()}))
 
     with pytest.raises(Conflict, match=r"uq_organizations_path|organizations\.path"):
         database.write_now(break_it)

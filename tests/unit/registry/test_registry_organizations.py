@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from databases import Registry, square
+from databases import ON_SQLITE, Registry, square
 
 from registry import organizations, points
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, VersionMismatch
@@ -44,6 +44,7 @@ def test_by_id_and_by_path(registry: Registry) -> None:
             registry(organizations.get, SYSTEM, nothing)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("kind", "parent", "fits"),
     [
@@ -73,6 +74,7 @@ def test_what_stands_below_what(
             add(registry, kind, parent, "new")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "slug", ["", "A", "a_b", "-a", "a-", "a/b", "a b", "é", "x" * 64, "+", "#"]
 )

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from databases import Registry, square
+from databases import ON_SQLITE, Registry, square
 
 from registry import changes, devices, organizations, points
 from registry.devices import NewDevice
@@ -104,6 +104,7 @@ def test_a_point_comes_back_as_it_was_written(district: Registry) -> None:
     assert point.status_since.microsecond % 1000 == 0
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("values", "fields"),
     [
@@ -179,6 +180,7 @@ def test_filters(district: Registry) -> None:
         assert (found, page.total) == ([each.id for each in expected], len(expected)), wanted
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("wanted", "field"),
     [

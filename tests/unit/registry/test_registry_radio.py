@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from databases import Registry
+from databases import ON_SQLITE, Registry
 
 from registry import channels, organizations, patches, systems, units
 from registry.channels import Channel, NewChannel
@@ -102,6 +102,7 @@ def test_addresses_and_names_are_unique_where_they_must_be(
     assert page.total == 1
 
 
+@ON_SQLITE
 def test_wrong_channels_are_refused_with_every_place(district: Registry, trunk: System) -> None:
     with pytest.raises(Invalid) as refused:
         channel(district, trunk, " ", kind="radio", priority=256, hold_s=-1.0)
@@ -206,6 +207,7 @@ def test_a_patch_that_is_over_holds_nothing(district: Registry, trunk: System) -
     assert district(patches.every) == (over, now)
 
 
+@ON_SQLITE
 def test_members_that_cannot_be(district: Registry, trunk: System) -> None:
     one = channel(district, trunk, "a")
     nowhere = Member(channel_id="01890000-0000-7000-8000-000000000000")
