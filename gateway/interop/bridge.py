@@ -299,9 +299,17 @@ class Bridge:
         machine.floor, effects = control.step(before, happened, self._loop.time())
         if machine.floor.holder != before.holder:
             machine.since = datetime.now(UTC)
+        # Keys go out before anything is told: this is the way from a press to the air.
+        told = [effect for effect in effects if isinstance(effect, model.Decided)]
         for effect in effects:
-            self._carry_out(machine, effect)
+            if not isinstance(effect, model.Decided):
+                self._carry_out(machine, effect)
         self._reschedule(machine)
+        self._loop.call_soon(self._tell_all, machine, told, machine.floor.transmission)
+
+    def _tell_all(self, machine: _Machine, told: list[model.Decided], transmission: str) -> None:
+        for decided in told:
+            self._decided(machine, decided, transmission)
         self._publish_patch(machine)
 
     def _reschedule(self, machine: _Machine) -> None:
@@ -325,7 +333,7 @@ class Bridge:
                     reason=effect.reason,
                 )
             case model.Decided():
-                self._decided(machine, effect)
+                self._decided(machine, effect, machine.floor.transmission)
 
     def _key(self, machine: _Machine, key: model.Key) -> None:
         talk = key.talk
@@ -342,7 +350,7 @@ class Bridge:
             caused_by=talk.stream,
         )
 
-    def _decided(self, machine: _Machine, decided: model.Decided) -> None:
+    def _decided(self, machine: _Machine, decided: model.Decided, transmission: str) -> None:
         talk = decided.talk
         data = {
             "stream": talk.stream,
@@ -352,7 +360,7 @@ class Bridge:
             "emergency": talk.emergency,
             "late_entry": decided.late_entry,
             "position": decided.position,
-            "transmission": machine.floor.transmission if decided.decision == "granted" else None,
+            "transmission": transmission if decided.decision == "granted" else None,
             "patch": machine.patch.id if machine.patch else None,
             "reason": decided.reason,
         }
