@@ -131,12 +131,6 @@ class PostgresServer:
         migrate(url)
         return url
 
-    def empty_shared(self) -> None:
-        """Take every row out of the shared database; cheaper by far than another database."""
-        rows = "; ".join(f"DELETE FROM {table.name}" for table in reversed(METADATA.sorted_tables))
-        with psycopg.connect(self.shared_url) as connection:
-            connection.execute(rows)
-
     def drop(self, url: str) -> None:
         with self._connect("postgres") as connection:
             connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
@@ -175,17 +169,40 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def shared_databases() -> Iterator[dict[str, Database]]:
+    """Opened databases by URL. Tests share them one after another, and with them the statements
+    that SQLAlchemy has compiled."""
+    opened: dict[str, Database] = {}
+    yield opened
+    for database in opened.values():
+        database.close_now()
+
+
+@pytest.fixture(scope="session")
+def shared_sqlite_url(migrated_sqlite: Path) -> str:
+    path = migrated_sqlite.with_name("shared.db")
+    shutil.copy(migrated_sqlite, path)
+    return f"sqlite:///{path}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, shared_databases: dict[str, Database]) -> str:
     """A migrated, empty database; every test that asks runs on both kinds."""
     if request.param == "sqlite":
-        path = tmp_path / "registry.db"
-        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
-        yield f"sqlite:///{path}"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    server.empty_shared()
-    yield server.shared_url
+        url: str = request.getfixturevalue("shared_sqlite_url")
+    else:
+        url = request.getfixturevalue("postgres_server").shared_url
+    if url not in shared_databases:
+        shared_databases[url] = Database(url)
+    shared_databases[url].write_now(empty)
+    return url
+
+
+def empty(connection: Connection) -> None:
+    """Take every row out; cheaper by far than another database."""
+    for table in reversed(METADATA.sorted_tables):
+        connection.execute(table.delete())
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -201,10 +218,9 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    yield opened
-    opened.close_now()
+def database(database_url: str, shared_databases: dict[str, Database]) -> Database:
+    """`database_url`, open. A test that closes it opens one of its own."""
+    return shared_databases[database_url]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 
-from databases import PostgresServer
+from databases import PostgresServer, empty
 
 from registry import organizations
 from registry.database import Database
@@ -19,8 +19,8 @@ def district(slug: str) -> NewOrganization:
 
 
 async def test_a_server_that_goes_and_comes_back(postgres_server: PostgresServer) -> None:
-    postgres_server.empty_shared()
     database = Database(postgres_server.shared_url, connect_timeout_s=2)
+    await database.write(empty)
 
     async def write(slug: str) -> None:
         await database.write(lambda c: organizations.create(c, SYSTEM, district(slug)))
@@ -55,9 +55,9 @@ async def test_a_server_that_goes_and_comes_back(postgres_server: PostgresServer
 
 
 async def test_dead_connections_cost_nobody_an_answer(postgres_server: PostgresServer) -> None:
-    postgres_server.empty_shared()
     database = Database(postgres_server.shared_url)
     try:
+        await database.write(empty)
         await asyncio.gather(*(database.ping() for _ in range(8)))
         postgres_server.stop(signal.SIGINT)
         postgres_server.start()

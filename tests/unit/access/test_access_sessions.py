@@ -134,8 +134,9 @@ async def test_a_lookup_is_believed_for_two_seconds_at_most(
 
 
 async def test_hot_pages_do_not_ask_the_database_who_asks(
-    database: Database, passwords: Passwords, user: User
+    database_url: str, passwords: Passwords, user: User
 ) -> None:
+    database = Database(database_url)
     access = Access(database, passwords=passwords)
     token = (await access.sign_in("li", PASSWORD, HERE)).token
     first = await access.authenticate(token)

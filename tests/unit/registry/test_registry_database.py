@@ -240,9 +240,10 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 
 async def test_closing_leaves_no_thread(database_url: str) -> None:
+    before = set(threading.enumerate())
     database = Database(database_url)
     await asyncio.gather(*(database.ping() for _ in range(8)))
-    names = [thread.name for thread in threading.enumerate()]
-    assert any(name.startswith("registry-read") for name in names)
+    ours = set(threading.enumerate()) - before
+    assert {thread.name.rpartition("_")[0] for thread in ours} == {"registry-read"}
     await database.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("registry-")]
+    assert not any(thread.is_alive() for thread in ours)
