@@ -236,8 +236,7 @@ class RadioAgent:
         }
         self._publish_event(state, kind, event.at, data)
         if kind == "floor.taken" and caused_by is None:
-            # The event is written first: somebody waits for it.
-            self._loop.call_soon(self._publish_state, state)
+            self._publish_state(state)
 
     def _echo_of(self, state: _ChannelState, event: seam.FloorTaken) -> str | None:
         """Where a system gives no identity, a start while we key, or just after, is ours."""

@@ -25,6 +25,8 @@ from gateway.bus.link import BrokerAddress
 log = structlog.get_logger("broker")
 _LISTENING = re.compile(rb"Listening for MQTT clients on mqtt://[^:]+:(\d+)")
 _START_TIMEOUT_S = 10.0
+_RESTART_AFTER_S = 0.2
+_TRY_AGAIN_AFTER_S = 2.0
 
 
 def nats_server_path() -> str:
@@ -115,6 +117,9 @@ class EmbeddedBroker:
         except TimeoutError:
             await self._stop()
             raise BrokerNotStarted("the embedded broker did not start within 10 s") from None
+        except BaseException:  # cancelled, or it ended by itself: no child is left behind
+            await self._stop()
+            raise
 
     async def _wait_until_listening(self, process: asyncio.subprocess.Process) -> int:
         assert process.stderr is not None
@@ -132,18 +137,25 @@ class EmbeddedBroker:
     async def _watch(self) -> None:
         """Read the child's log so that it never blocks, and start it again when it dies."""
         while True:
-            process = self._process
-            assert process is not None
-            assert process.stderr is not None
-            async for line in process.stderr:
-                if b"[ERR]" in line or b"[FTL]" in line:
-                    log.warning("embedded broker says", line=line.decode(errors="replace").strip())
-            await process.wait()
-            self.restarts += 1
-            log.warning("embedded broker died and is started again", returncode=process.returncode)
-            await asyncio.sleep(0.2)
-            with contextlib.suppress(BrokerNotStarted):
+            if (process := self._process) is not None:
+                await self._until_it_dies(process)
+                self.restarts += 1
+                log.warning(
+                    "embedded broker died and is started again", returncode=process.returncode
+                )
+            await asyncio.sleep(_RESTART_AFTER_S)
+            try:
                 await self._start()
+            except (BrokerNotStarted, OSError) as error:
+                log.error("embedded broker not started", reason=str(error))
+                await asyncio.sleep(_TRY_AGAIN_AFTER_S)
+
+    async def _until_it_dies(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        async for line in process.stderr:
+            if b"[ERR]" in line or b"[FTL]" in line:
+                log.warning("embedded broker says", line=line.decode(errors="replace").strip())
+        await process.wait()
 
     async def _stop(self) -> None:
         process, self._process = self._process, None

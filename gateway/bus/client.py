@@ -22,6 +22,8 @@ from gateway.bus.topics import Topics, matches, overlap
 
 STATUS_EVERY_S = 10.0
 STATUS_TTL_S = 30.0
+ANSWER_EVERY_S = 1.0
+STATE_DELAY_S = 0.005
 _MAX_UNCONFIRMED = 20_000
 
 Handler = Callable[[str, bytes], None]
@@ -63,11 +65,15 @@ class Bus:
         self.counters = BusCounters()
         self.connected = asyncio.Event()
         self.last_error = ""
-        self.status_extra: dict[str, Any] = {}
+        self.bridge_epoch = 0
         self._roles, self._url, self._version = roles, url, version
         self._handlers: dict[str, tuple[int, list[Handler]]] = {}
         self._exact: dict[str, list[Handler]] = {}
         self._states: dict[str, bytes] = {}
+        self._unsent: dict[str, None] = {}
+        self._refused: set[str] = set()
+        self._leaving = False
+        self._answered_s = float("-inf")
         self._lost: list[Callable[[], None]] = []
         self._link: Link | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,7 +98,7 @@ class Bus:
         if "+" not in pattern and "#" not in pattern:
             self._exact[pattern] = self._handlers[pattern][1]
         if self._link is not None:
-            task = asyncio.create_task(self._subscribe(self._link, pattern, qos))
+            task = asyncio.create_task(self._subscribe_late(self._link, pattern, qos))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -119,20 +125,54 @@ class Bus:
         return self._send(topic, payload, retain=True)
 
     def set_state(self, topic: str, payload: Mapping[str, Any]) -> None:
-        """Own a retained topic: sent now, and again whenever the broker comes back."""
+        """Own a retained topic: sent within 5 ms, and again whenever the broker comes back.
+
+        Only the latest of several is sent; what is published meanwhile goes first, for somebody
+        waits for it.
+        """
         self._states[topic] = encode(payload)
-        self._send(topic, self._states[topic], retain=True)
+        self._send_soon(topic)
 
     def clear_state(self, topic: str) -> None:
         """Give a retained topic up: cleared on the broker now, or when it is back."""
         self._states[topic] = b""
-        if self._send(topic, b"", retain=True):
+        self._send_soon(topic)
+
+    def disown(self, topic: str) -> None:
+        """Somebody else writes this retained topic from here on: never send it again."""
+        self._states.pop(topic, None)
+
+    def _send_soon(self, topic: str) -> None:
+        if not self._unsent:
+            asyncio.get_running_loop().call_later(STATE_DELAY_S, self._send_states)
+        self._unsent[topic] = None
+
+    def _send_states(self) -> None:
+        unsent, self._unsent = self._unsent, {}
+        if self._link is not None:  # else all of them go when it is back
+            for topic in unsent:
+                self._send_state(topic)
+
+    def _send_state(self, topic: str) -> None:
+        payload = self._states.get(topic)
+        if payload is None:
+            return
+        if not self._send(topic, payload, retain=True):
+            self._refused.add(topic)
+            return
+        self._refused.discard(topic)
+        if not payload:
             del self._states[topic]
 
-    def set_status(self, **fields: Any) -> None:
-        """Change what this node says of itself, such as bridge_epoch."""
-        self.status_extra.update(fields)
-        self._publish_status()
+    def obeys_bridge(self, bridge_epoch: int) -> bool:
+        """Take notice of a bridge epoch; False for one that a later bridge has superseded.
+
+        The highest that anybody on this node has heard is said in its status.
+        """
+        if bridge_epoch > self.bridge_epoch:
+            self.bridge_epoch = bridge_epoch
+            self._publish_status()
+        return bridge_epoch == self.bridge_epoch
 
     async def run(self) -> None:
         """Connect and stay connected until cancelled; jittered back-off from 0.2 s to 5 s."""
@@ -154,33 +194,47 @@ class Bus:
         """Subscribe, say that we are here, send our states, and stay until the link is over."""
         identifier = f"hutong-{self.node}-{self.epoch}"
         async with connect(self._address(), identifier, self._dispatch, will=self._will()) as link:
-            for pattern, (qos, _) in list(self._handlers.items()):
-                await self._subscribe(link, pattern, qos)
+            await self._subscribe_all(link)
             self._link = link
             self._announce()
             try:
                 while not link.closed.done():
                     await asyncio.wait({link.closed}, timeout=STATUS_EVERY_S)
                     self._publish_status()
+                    for topic in list(self._refused):
+                        self._send_state(topic)
             finally:
                 self._link = None
             raise link.closed.result()
 
+    async def _subscribe_all(self, link: Link) -> None:
+        """Also to what is asked for, and not to what is given up, while this goes on."""
+        asked: set[str] = set()
+        while fresh := self._handlers.keys() - asked:
+            for pattern in sorted(fresh):
+                asked.add(pattern)
+                if pattern in self._handlers:
+                    await self._subscribe(link, pattern, self._handlers[pattern][0])
+        for pattern in asked - self._handlers.keys():
+            link.unsubscribe(pattern)
+
     async def _subscribe(self, link: Link, pattern: str, qos: int) -> None:
-        try:
-            granted = await link.subscribe(pattern, qos)
-        except BusError:
-            return  # the session notices by itself
-        if not granted:
+        """Raises: BusError when the broker does not answer."""
+        if not await link.subscribe(pattern, qos):
             log.error("subscription refused by the broker's rights", pattern=pattern)
+
+    async def _subscribe_late(self, link: Link, pattern: str, qos: int) -> None:
+        """A connection that leaves us deaf on a topic is worth nothing: begin another."""
+        try:
+            await self._subscribe(link, pattern, qos)
+        except BusError:
+            await link.close()
 
     def _announce(self) -> None:
         self.counters.connects += 1
         self._publish_status()
-        for topic, payload in list(self._states.items()):
-            if not payload:
-                del self._states[topic]
-            self._send(topic, payload, retain=True)
+        for topic in list(self._states):
+            self._send_state(topic)
         if self.last_error:
             log.info("broker is back", broker=self._address().shown)
         self.last_error = ""
@@ -209,6 +263,10 @@ class Bus:
             except ValueError as error:
                 self.counters.unreadable += 1
                 log.warning("unreadable message", topic=topic, reason=str(error)[:200])
+            except Exception:
+                # What anybody may write must not end the connection in the middle of a packet.
+                self.counters.unreadable += 1
+                log.exception("message not handled", topic=topic)
 
     def _send(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:
         link = self._link
@@ -232,31 +290,39 @@ class Bus:
             "version": self._version,
             "roles": list(self._roles),
             "url": self._url,
-            "bridge_epoch": 0,
-            **self.status_extra,
+            "bridge_epoch": self.bridge_epoch,
         }
 
     def _will(self) -> Will:
         return Will(topic=self.topics.status(self.node), payload=encode(self.status("offline")))
 
-    def _publish_status(self, state: str = "online") -> None:
+    def _publish_status(self) -> None:
         if self._link is not None:
-            self._send(self.topics.status(self.node), encode(self.status(state)), retain=True)
+            status = self.status("offline" if self._leaving else "online")
+            self._send(self.topics.status(self.node), encode(status), retain=True)
 
     def _watch_own_status(self, topic: str, payload: bytes) -> None:
-        """An old will may overwrite our birth: say again that we are here."""
+        """An old will may overwrite our birth: say again that we are here. At most once a second:
+        two processes that use one name by mistake would answer each other without end."""
         if topic != self.topics.status(self.node) or not payload:
             return
         said = decode(payload)
-        if said.get("state") != "online" or said.get("epoch") != self.epoch:
+        if said.get("state") == "online" and said.get("epoch") == self.epoch:
+            return
+        now_s = time.monotonic()
+        if said.get("state") == "online" and self.connected.is_set():
+            log.warning("another process uses the name of this node", node=self.node)
+        if now_s - self._answered_s >= ANSWER_EVERY_S:
+            self._answered_s = now_s
             self._publish_status()
 
     async def leave(self) -> None:
         """Say offline ourselves before a clean end; the will is only for unclean ones."""
+        self._leaving = True
         link = self._link
         if link is not None:
-            self.unsubscribe(self.topics.status_all())
-            self._publish_status("offline")
+            self._send_states()
+            self._publish_status()
             await link.drain()
 
 

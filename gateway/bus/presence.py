@@ -4,12 +4,16 @@ A state counts only while its writer's status is online, of the same epoch, and 
 its `ttl_s` by our own clock. Offline counts only with the epoch last seen online.
 """
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.bus.client import STATUS_TTL_S, Bus
 from gateway.bus.messages import decode
+
+_SPARE_S = 0.01
+_LONGEST_TTL_S = 3600.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -24,12 +28,14 @@ class _Node:
 
 
 class Presence:
-    """Follows `status/+`. now_s: our monotonic clock. on_change is called with a node's name."""
+    """Follows `status/+`. now_s: our monotonic clock. on_change is called with a node's name when
+    it came, went, or says something new of itself; also when its time ran out in silence."""
 
     def __init__(self, bus: Bus, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
         self._prefix = bus.topics
         self._nodes: dict[str, _Node] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._listeners: list[Callable[[str], None]] = []
         bus.subscribe(bus.topics.status_all(), self._heard)
 
@@ -40,10 +46,38 @@ class Presence:
         name = self._prefix.parse_status(topic)
         if name is None:
             return
+        before = self._said(name)
         if payload:
             self.note(name, decode(payload))
         else:
             self._nodes.pop(name, None)
+        self._watch(name)
+        if self._said(name) != before:
+            self._tell(name)
+
+    def _said(self, name: str) -> tuple[object, ...]:
+        """What others may build on; its clock goes on without being news."""
+        node = self._nodes.get(name)
+        if node is None:
+            return ()
+        status = node.status
+        believed = self.believes(name, node.epoch)
+        return believed, node.epoch, status.get("bridge_epoch"), status.get("roles")
+
+    def _watch(self, name: str) -> None:
+        """Silence sends no message: look again when the node's time has run out."""
+        if (timer := self._timers.pop(name, None)) is not None:
+            timer.cancel()
+        node = self._nodes.get(name)
+        if node is not None and node.online:
+            loop = asyncio.get_running_loop()
+            self._timers[name] = loop.call_later(node.ttl_s + _SPARE_S, self._ran_out, name)
+
+    def _ran_out(self, name: str) -> None:
+        del self._timers[name]
+        self._tell(name)
+
+    def _tell(self, name: str) -> None:
         for listener in self._listeners:
             listener(name)
 
@@ -61,7 +95,9 @@ class Presence:
             epoch=epoch,
             online=online,
             heard_s=now,
-            ttl_s=float(ttl) if isinstance(ttl, int | float) else STATUS_TTL_S,
+            ttl_s=min(max(float(ttl), 0.0), _LONGEST_TTL_S)
+            if isinstance(ttl, int | float)
+            else STATUS_TTL_S,
             uptime_ms=uptime if isinstance(uptime, int) else 0,
             uptime_heard_s=now,
             status=status,
