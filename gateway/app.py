@@ -316,7 +316,7 @@ def _server(settings: Settings, app: FastAPI) -> uvicorn.Server:
         ws_max_size=64 * 1024,
         ws_per_message_deflate=False,  # video does not shrink; deflating it would cost every viewer
         lifespan="off",
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=1,  # an open event stream never ends by itself
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
         ssl_certfile=settings.tls_certificate,

@@ -3,8 +3,12 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
+from importlib.metadata import version
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +18,6 @@ from gateway.settings import Settings, SettingsError, load, shown
 
 app = typer.Typer(
     name="hutong",
-    help="Brings a neighbourhood's video points and a district's radios together.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -24,6 +27,11 @@ database_app = typer.Typer(help="The registry's database.", no_args_is_help=True
 user_app = typer.Typer(help="Users.", no_args_is_help=True)
 app.add_typer(database_app, name="db")
 app.add_typer(user_app, name="user")
+
+END_WITHIN_S = 2.5
+"""After a signal a gateway ends at the latest after this; what then still blocks is a thread that
+waits for a host that does not answer."""
+DEMO_ENDS_WITHIN_S = 10.0
 
 
 class Failed(Exception):
@@ -41,19 +49,58 @@ def _settings(**changes: object) -> Settings:
     return settings
 
 
-def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run with uvloop where there is one; Ctrl-C is an ordinary end."""
+def _run(main: Callable[[], Coroutine[Any, Any, None]], end_within_s: float = END_WITHIN_S) -> None:
+    """Run with uvloop where there is one. SIGINT and SIGTERM are an ordinary end, in order."""
     try:
         import uvloop
 
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     except ImportError:
         runner = asyncio.Runner()
+
+    async def until_signalled() -> None:
+        _end_on_signals(end_within_s)
+        await main()
+
     with runner, contextlib.suppress(KeyboardInterrupt):
-        runner.run(main())
+        runner.run(until_signalled())
 
 
-@app.command()
+def _end_on_signals(end_within_s: float) -> None:
+    """Let SIGTERM cancel the main task as the runner lets SIGINT, and see that it does end."""
+    cancel = signal.getsignal(signal.SIGINT)
+    watchdog = threading.Timer(end_within_s, os._exit, (0,))
+    watchdog.daemon = True
+
+    def end(_number: int, frame: FrameType | None) -> None:
+        if watchdog.ident is None:
+            watchdog.start()
+        if callable(cancel):
+            cancel(signal.SIGINT, frame)
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hutong {version('hutong')}")
+        raise typer.Exit
+
+
+@app.callback()
+def hutong(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Brings a neighbourhood's video points and a district's radios together."""
+
+
+@app.command(short_help="A whole simulated district with gateway and console.")
 def demo(
     cameras: Annotated[int, typer.Option(min=1, max=500, help="Simulated ONVIF cameras.")] = 24,
     port: Annotated[
@@ -71,7 +118,10 @@ def demo(
     from gateway.demo.run import demo as run_demo
 
     settings = _settings(http_port=port)
-    _run(lambda: run_demo(settings, camera_count=cameras, as_json=as_json, traffic=traffic))
+    _run(
+        lambda: run_demo(settings, camera_count=cameras, as_json=as_json, traffic=traffic),
+        DEMO_ENDS_WITHIN_S,
+    )
 
 
 @app.command()
@@ -97,13 +147,14 @@ def serve(
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
+    short_help="Simulators alone: cameras, radios, or a scenario file.",
 )
 def simulate(context: typer.Context) -> None:
     """Simulators alone: cameras, radios, or a scenario FILE; --help shows more."""
     os.execv(sys.executable, [sys.executable, "-m", "simulators", *context.args])
 
 
-@app.command()
+@app.command(short_help="Finds ONVIF devices on the network, and registers them.")
 def discover(
     interface: Annotated[
         list[str] | None, typer.Option(help="Own address to ask from; all when left out.")
@@ -173,7 +224,7 @@ def user_add(
     asyncio.run(add_user(settings, name, password, role, organization, district))
 
 
-@app.command()
+@app.command(short_help="Checks what the gateway needs; says what to do.")
 def doctor() -> None:
     """Checks data directory, database, broker, media and clock; says what to do."""
     from gateway.commands import examine
@@ -191,6 +242,8 @@ def main() -> None:
         _fail(str(failure), failure.code)
     except SettingsError as error:
         _fail(str(error), 2)
+    except BrokenPipeError:
+        os._exit(1)  # whoever read our output has gone; nothing more can be said
     except Exception as error:
         sentence = foreseen(error)
         if sentence is None:
@@ -213,8 +266,11 @@ def foreseen(error: BaseException) -> str | None:
 
     if isinstance(error, CannotStart | BusError | RegistryError | AdapterError | SimulationFailed):
         return str(error)
-    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        return foreseen(error.exceptions[0])
+    if isinstance(error, BaseExceptionGroup):
+        sentences = [foreseen(each) for each in error.exceptions]
+        return None if None in sentences else "; ".join(dict.fromkeys(map(str, sentences)))
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} cannot be used: {error.strerror}"
     return None
 
 

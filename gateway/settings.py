@@ -4,9 +4,11 @@ Raises `SettingsError` with one sentence for each thing that is wrong.
 """
 
 import ipaddress
+import os
+import ssl
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -19,6 +21,9 @@ from pydantic_settings import (
 
 from gateway.bus.link import parse_broker_url
 
+FILE = "hutong.toml"
+PREFIX = "HUTONG_"
+
 
 class SettingsError(Exception):
     """A setting that cannot work; the message names it and says what to do."""
@@ -28,7 +33,7 @@ class Settings(BaseSettings):
     """One attribute for each `HUTONG_*` of the contract."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HUTONG_", toml_file="hutong.toml", extra="forbid", hide_input_in_errors=True
+        env_prefix=PREFIX, toml_file=FILE, extra="forbid", hide_input_in_errors=True
     )
 
     data_dir: Path = Path("var")
@@ -64,6 +69,26 @@ class Settings(BaseSettings):
             parse_broker_url(value.get_secret_value())
         return value
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for each in filter(None, (part.strip() for part in value.split(","))):
+            try:
+                ipaddress.ip_network(each)
+            except ValueError:
+                raise ValueError(
+                    f"{each!r} is neither an address nor a network such as 10.0.0.0/24"
+                ) from None
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and not (parts.scheme in ("http", "https") and parts.hostname):
+            raise ValueError("must look like https://hutong.example")
+        return value.rstrip("/")
+
     @property
     def database(self) -> str:
         """The database's URL; SQLite in the data directory when none is set."""
@@ -87,19 +112,29 @@ def load(**changes: object) -> Settings:
     """Read and check. changes: what the command line says, over everything else."""
     try:
         settings = Settings(**changes)  # type: ignore[arg-type]
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"hutong.toml cannot be read: {error}") from None
     except ValidationError as error:
-        raise SettingsError("; ".join(_sentences(error))) from None
+        raise SettingsError("; ".join(_sentence(fault) for fault in error.errors())) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{FILE} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{FILE} cannot be read: {error.strerror}") from None
     _check_listening(settings)
     return settings
 
 
-def _sentences(error: ValidationError) -> list[str]:
-    return [
-        f"HUTONG_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
-        for fault in error.errors()
-    ]
+def _sentence(fault: Any) -> str:
+    """fault: one of pydantic's, which hold where and why."""
+    name = "_".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{FILE} has a setting {name!r} that there is not"
+    reason = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else str(fault["msg"])
+    if fault["type"] == "string_pattern_mismatch":
+        reason = "must be words of a-z, 0-9 and - joined by /"
+    reason = reason.replace("Input should be", "must be").partition(", unable")[0]
+    setting = f"{PREFIX}{name.upper()}"
+    if reason.startswith(setting):
+        return reason
+    return f"{setting if setting in os.environ else f'{name} in {FILE}'}: {reason}"
 
 
 def _check_listening(settings: Settings) -> None:
@@ -109,6 +144,8 @@ def _check_listening(settings: Settings) -> None:
     for path in (settings.tls_certificate, settings.tls_key):
         if path is not None and not path.is_file():
             raise SettingsError(f"{path} does not exist: check the TLS certificate and key")
+    if settings.tls_certificate and settings.tls_key:
+        _check_certificate(settings.tls_certificate, settings.tls_key)
     protected = settings.tls_certificate or settings.trusted_proxies or settings.insecure_http
     if not settings.loopback_only and not protected:
         raise SettingsError(
@@ -116,6 +153,21 @@ def _check_listening(settings: Settings) -> None:
             "and HUTONG_TLS_KEY, or HUTONG_TRUSTED_PROXIES, or (in the clear, for a test) "
             "HUTONG_INSECURE_HTTP=1"
         )
+
+
+def _check_certificate(certificate: Path, key: Path) -> None:
+    def password() -> str:
+        raise SettingsError(f"the TLS key {key} has a password: give one without")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password)
+    except OSError as error:  # of which ssl.SSLError is one
+        reason = getattr(error, "reason", None) or "they are not in PEM format"
+        if not isinstance(error, ssl.SSLError):
+            reason = error.strerror
+        raise SettingsError(
+            f"the TLS certificate {certificate} and key {key} cannot be used: {reason}"
+        ) from None
 
 
 def shown(settings: Settings) -> dict[str, str]:

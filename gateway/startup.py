@@ -47,9 +47,12 @@ def sealer_of(settings: Settings) -> Sealer:
             return Sealer(read_key(settings.secret_key.get_secret_value()))
         except ValueError as error:
             raise SettingsError(str(error)) from None
+    file = settings.data_dir / "secret.key"
     try:
-        return Sealer(load_key(settings.data_dir / "secret.key"))
-    except (ValueError, OSError) as error:
+        return Sealer(load_key(file))
+    except OSError as error:
+        raise CannotStart(f"the secret key {file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise CannotStart(str(error)) from None
 
 

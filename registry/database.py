@@ -196,7 +196,8 @@ class Database:
                 return failure
         elif not (failure.connection_invalidated or isinstance(failure, _AWAY)):
             return failure
-        reason = " ".join(str(origin).split()) or type(origin).__name__
+        # Further lines of PostgreSQL's are advice of its own.
+        reason = str(origin).partition("\n")[0].strip() or type(origin).__name__
         return DatabaseAway(f"the database at {self.shown_url} does not answer: {reason}")
 
     def _make_folder(self) -> None:
@@ -219,7 +220,7 @@ _AWAY = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except sqlalchemy.exc.ArgumentError:
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
         raise DatabaseUnusable(
             "the database URL cannot be read: write sqlite:////path/to/file "
             "or postgresql://user:password@host/name"
