@@ -9,13 +9,13 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
-from adapters.base import RadioTraits
+from adapters.base import Adapter, RadioTraits
 from adapters.catalog import load as load_kind
 from adapters.errors import AdapterError
 from gateway.agents.build import radio_adapter
@@ -34,6 +34,7 @@ from gateway.interop.definitions import (
     UnitDefinition,
 )
 from gateway.interop.directory import Directory
+from gateway.interop.model import Direction, Voice
 from registry import changes, channels, devices, patches, points, systems, units
 from registry.database import Database
 from registry.errors import DatabaseAway
@@ -58,7 +59,7 @@ class _Run:
     """An agent at work. key: what it was started with; another key means a new start."""
 
     key: object
-    agent: Any
+    agent: DeviceAgent | RadioAgent
     task: asyncio.Task[None]
 
 
@@ -99,6 +100,7 @@ class Roster:
         self._nudged = asyncio.Event()
         self._settled = asyncio.Condition()
         self._rounds = 0
+        self._looking = False
 
     def nudge(self) -> None:
         """Something was written: look now."""
@@ -106,7 +108,8 @@ class Roster:
 
     async def look_now(self) -> None:
         """Look, and return when everything runs as the registry says."""
-        wanted = self._rounds + 2 if self._nudged.is_set() else self._rounds + 1
+        # A look that is under way may have read before whatever was written.
+        wanted = self._rounds + (2 if self._looking else 1)
         self.nudge()
         async with self._settled:
             await self._settled.wait_for(lambda: self._rounds >= wanted)
@@ -119,7 +122,7 @@ class Roster:
                 group.create_task(self._writer.batches(self._store))
                 group.create_task(self._follow())
         finally:
-            await self._stop_all()
+            await self._stop(tuple(self._runs))
 
     async def _follow(self) -> None:
         stamp: str | None = None
@@ -128,13 +131,20 @@ class Roster:
         while True:
             nudged = self._nudged.is_set()
             self._nudged.clear()
-            with contextlib.suppress(DatabaseAway):
+            self._looking = True
+            try:
                 fresh = await self._database.read(changes.stamp)
                 if nudged or fresh != stamp or now_s() - last_full_s > FULL_LOOK_EVERY_S:
                     await self._take(await self._database.read(read_wanted))
                     stamp, last_full_s = fresh, now_s()
+            except DatabaseAway:
+                pass  # what was known goes on; the stamp tells of what was written meanwhile
+            except Exception:
+                # What runs goes on: a mistake here must not silence every radio and camera.
+                log.exception("look failed")
             async with self._settled:
                 self._rounds += 1
+                self._looking = False
                 self._settled.notify_all()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):
@@ -175,21 +185,18 @@ class Roster:
         for system in wanted.systems:
             keys[system.system.id] = _system_key(system)
             starts[system.system.id] = functools.partial(self._radio_agent, system)
-        for name in [n for n, run in self._runs.items() if keys.get(n) != run.key]:
-            await self._stop(name, wanted)
+        gone = [n for n, run in self._runs.items() if keys.get(n) != run.key]
+        for run in await self._stop(gone):
+            _retire(run.agent, wanted)
         for device in wanted.devices:
-            run = self._runs.get(device.device.id)
-            if run is not None:
-                run.agent.rebind(_bound(device))
+            agent = self.agents.devices.get(device.device.id)
+            if agent is not None:
+                agent.rebind(_bound(device))
         for name in keys.keys() - self._runs.keys():
             self._start(name, keys[name], starts[name])
 
     def _start(self, name: str, key: object, make: Callable[[], Any]) -> None:
-        try:
-            agent = make()
-        except AdapterError as error:
-            log.error("agent cannot start", id=name, reason=str(error))
-            return
+        agent = make()
         if isinstance(agent, DeviceAgent):
             self.agents.devices[name] = agent
         else:
@@ -204,25 +211,19 @@ class Roster:
         except Exception:
             log.exception("agent failed", id=name)
 
-    async def _stop(self, name: str, wanted: _Wanted | None = None) -> None:
-        run = self._runs.pop(name)
-        self.agents.devices.pop(name, None)
-        self.agents.systems.pop(name, None)
-        run.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await run.task
-        if wanted is None:
-            return
-        if isinstance(run.agent, RadioAgent):
-            kept = {(c.id, c.organization.path) for s in wanted.systems for c in s.channels}
-            run.agent.retire(kept)
-        else:
-            points_kept = {(p.id, p.org) for d in wanted.devices for p in _bound(d).values()}
-            run.agent.retire(points_kept)
+    async def _stop(self, names: Collection[str]) -> list[_Run]:
+        """Stop agents, side by side; what they keyed is unkeyed when this returns.
 
-    async def _stop_all(self) -> None:
-        for name in list(self._runs):
-            await self._stop(name)
+        When it is cancelled itself, they are still known, and can be waited for again.
+        """
+        for name in names:
+            self._runs[name].task.cancel()
+        if names:
+            await asyncio.wait([self._runs[name].task for name in names])
+        for name in names:
+            self.agents.devices.pop(name, None)
+            self.agents.systems.pop(name, None)
+        return [self._runs.pop(name) for name in names]
 
     def _device_agent(self, run: devices.RunningDevice) -> DeviceAgent:
         return DeviceAgent(
@@ -236,13 +237,16 @@ class Roster:
 
     def _radio_agent(self, run: systems.RunningSystem) -> RadioAgent:
         system = run.system
-        secrets = json.loads(self._open(run.secrets)) if run.secrets else {}
-        settings = {**system.settings, **secrets}
+
+        def make(addresses: tuple[str, ...]) -> Adapter:
+            secrets = json.loads(self._open(run.secrets)) if run.secrets else {}
+            return radio_adapter(system.adapter, {**system.settings, **secrets}, addresses)
+
         return RadioAgent(
             self._bus,
             system_id=system.id,
             org=system.organization.path,
-            make=lambda addresses: radio_adapter(system.adapter, settings, addresses),
+            make=make,
             traits=traits_of(system.adapter),
             channels=tuple(_channel(channel) for channel in run.channels),
             budget=self._budget,
@@ -255,7 +259,18 @@ class Roster:
             await self._database.write(lambda connection: _store_status(connection, batch))
         except DatabaseAway:
             return False
+        except Exception:
+            # Tried again it would fail again, and hold up all that comes after it.
+            log.exception("status not stored", changes=len(batch))
         return True
+
+
+def _retire(agent: DeviceAgent | RadioAgent, wanted: _Wanted) -> None:
+    """Clear what an agent said of points or channels that it has no longer."""
+    if isinstance(agent, RadioAgent):
+        agent.retire({(c.id, c.organization.path) for s in wanted.systems for c in s.channels})
+    else:
+        agent.retire({(p.id, p.org) for d in wanted.devices for p in _bound(d).values()})
 
 
 def _store_status(connection: Connection, batch: list[StatusChange]) -> None:
@@ -332,10 +347,13 @@ def _patch_definition(patch: patches.Patch) -> PatchDefinition:
         hang_s=patch.hang_s,
         max_talk_s=patch.max_talk_s,
         queue=patch.queue,
-        voice=patch.voice,
+        voice=Voice(patch.voice),
+        until=patch.until,
         members=tuple(
             PatchMember(
-                channel=member.channel_id, direction=member.direction, priority=member.priority
+                channel=member.channel_id,
+                direction=Direction(member.direction),
+                priority=member.priority,
             )
             for member in patch.members
         ),

@@ -6,7 +6,7 @@ Its retained state and events go to the bus; status changes go to the registry i
 import asyncio
 import dataclasses
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,6 +43,15 @@ class StatusChange:
     identity: seam.Identity | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Seen:
+    """The status of one source, and since when it is that."""
+
+    status: str
+    reason: str
+    since: datetime
+
+
 class DeviceAgent:
     """One device. points: by source address. report: takes status changes, returns at once."""
 
@@ -61,7 +70,8 @@ class DeviceAgent:
         self._bus = bus
         self._report = report
         self._sequence = 0
-        self._shown: dict[str, tuple[str, str, datetime]] = {}
+        self._device: tuple[str, str] | None = None
+        self._sources: dict[str, _Seen] = {}
         self._supervised = Supervised(
             device_id,
             make,
@@ -90,11 +100,11 @@ class DeviceAgent:
     def rebind(self, points: Mapping[str, BoundPoint]) -> None:
         """Points moved, came or went: the new topic is set first, then the old one cleared."""
         before, self.points = self.points, points
-        status = self._shown.get("")
         for address, point in points.items():
-            if before.get(address) != point and status is not None:
-                self._shown.pop(address, None)
-                self._show(address, status[0], status[1])
+            if before.get(address) != point and self._device is not None:
+                seen = self._sources.get(address) or _Seen(*self._device, datetime.now(UTC))
+                self._sources[address] = seen
+                self._tell(point, seen)
         kept = {(point.id, point.org) for point in points.values()}
         for point in before.values():
             if (point.id, point.org) not in kept:
@@ -114,9 +124,9 @@ class DeviceAgent:
         self._show_all(status, str(failure.error), None)
 
     def _show_all(self, status: str, reason: str, identity: seam.Identity | None) -> None:
-        now = datetime.now(UTC)
-        if self._shown.get("", ("", "", now))[:2] != (status, reason):
-            self._shown[""] = (status, reason, now)
+        if self._device != (status, reason) or identity is not None:
+            now = datetime.now(UTC)
+            self._device = (status, reason)
             self._report(
                 StatusChange(
                     device_id=self.device_id,
@@ -127,16 +137,21 @@ class DeviceAgent:
                     identity=identity,
                 )
             )
-        for address in self.points:
+        for address in self._sources.keys() | self.points.keys():
             self._show(address, status, reason)
 
     def _show(self, address: str, status: str, reason: str) -> None:
-        point = self.points.get(address)
-        known = self._shown.get(address)
-        if point is None or (known is not None and known[:2] == (status, reason)):
+        """A source that no point is bound to yet is remembered, for when one is."""
+        known = self._sources.get(address)
+        if known is not None and (known.status, known.reason) == (status, reason):
             return
-        since = known[2] if known is not None and known[0] == status else datetime.now(UTC)
-        self._shown[address] = (status, reason, since)
+        same = known is not None and known.status == status
+        seen = _Seen(status, reason, known.since if known and same else datetime.now(UTC))
+        self._sources[address] = seen
+        if (point := self.points.get(address)) is not None:
+            self._tell(point, seen)
+
+    def _tell(self, point: BoundPoint, seen: _Seen) -> None:
         self._sequence += 1
         self._bus.set_state(
             self._state_topic(point),
@@ -144,18 +159,18 @@ class DeviceAgent:
                 "node": self._bus.node,
                 "epoch": self._bus.epoch,
                 "sequence": self._sequence,
-                "status": status,
-                "since": rfc3339(since),
-                "reason": reason,
+                "status": seen.status,
+                "since": rfc3339(seen.since),
+                "reason": seen.reason,
             },
         )
         self._report(
             StatusChange(
                 device_id=self.device_id,
                 point_id=point.id,
-                status=status,
-                since=since,
-                reason=reason,
+                status=seen.status,
+                since=seen.since,
+                reason=seen.reason,
             )
         )
 
@@ -187,23 +202,35 @@ class StatusWriter:
     """Collects status changes and hands them on in batches; keeps the latest for each subject
     while the registry is away."""
 
-    def __init__(self, every_s: float = 0.3) -> None:
+    def __init__(self, every_s: float = 0.3, retry_s: float = 2.0) -> None:
         self._every_s = every_s
+        self._retry_s = retry_s
         self._waiting: dict[tuple[str, str | None], StatusChange] = {}
         self._some = asyncio.Event()
 
     def report(self, change: StatusChange) -> None:
-        self._waiting[(change.device_id, change.point_id)] = change
+        self._put(change)
         self._some.set()
 
-    async def batches(self, store: Callable[[list[StatusChange]], Any]) -> None:
-        """Call `await store(batch)` for ever; a batch whose store fails with OSError-like
-        trouble is put back unless something newer came."""
+    def _put(self, change: StatusChange) -> None:
+        """The latest counts, but who the device is was said only once."""
+        key = (change.device_id, change.point_id)
+        before = self._waiting.get(key)
+        if before is not None and change.identity is None:
+            change = dataclasses.replace(change, identity=before.identity)
+        self._waiting[key] = change
+
+    async def batches(self, store: Callable[[list[StatusChange]], Awaitable[bool]]) -> None:
+        """Call `await store(batch)` for ever; a batch that it does not take (False) is put back,
+        and what came meanwhile over it."""
         while True:
             await self._some.wait()
             await asyncio.sleep(self._every_s)
             self._some.clear()
             batch, self._waiting = self._waiting, {}
             if not await store(list(batch.values())):
-                self._waiting = {**batch, **self._waiting}
+                newer, self._waiting = self._waiting, batch
+                for change in newer.values():
+                    self._put(change)
                 self._some.set()
+                await asyncio.sleep(self._retry_s)

@@ -9,18 +9,13 @@ import dataclasses
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     transmission: str
-    bridge_epoch: int
     until_s: float
 
 
 class Leases:
-    """The keyed channels of one agent. Times are seconds of its own monotonic clock.
-
-    highest: the highest bridge epoch ever heard; only that one is obeyed.
-    """
+    """The keyed channels of one agent. Times are seconds of its own monotonic clock."""
 
     def __init__(self) -> None:
-        self.highest = 0
         self._held: dict[str, Lease] = {}
 
     def __len__(self) -> int:
@@ -30,19 +25,10 @@ class Leases:
         lease = self._held.get(channel)
         return lease.transmission if lease else None
 
-    def obeys(self, bridge_epoch: int) -> bool:
-        """Take notice of a bridge epoch; False for one that a later bridge has superseded."""
-        self.highest = max(self.highest, bridge_epoch)
-        return bridge_epoch == self.highest
-
-    def request(
-        self, channel: str, transmission: str, bridge_epoch: int, lease_s: float, now_s: float
-    ) -> str | None:
+    def request(self, channel: str, transmission: str, lease_s: float, now_s: float) -> str | None:
         """Key or renew; gives the transmission that must be unkeyed first, if there is another."""
         before = self._held.get(channel)
-        self._held[channel] = Lease(
-            transmission=transmission, bridge_epoch=bridge_epoch, until_s=now_s + lease_s
-        )
+        self._held[channel] = Lease(transmission=transmission, until_s=now_s + lease_s)
         if before is not None and before.transmission != transmission:
             return before.transmission
         return None

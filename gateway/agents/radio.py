@@ -26,6 +26,8 @@ log = structlog.get_logger("radio")
 
 DEFAULT_LEASE_S = 2.0
 MAX_LEASE_S = 10.0
+MAX_UNREGISTERED = 1000
+TOO_LATE = "it came too late"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,11 @@ class _ChannelState:
     last_keyed: str | None = None
     echo_until_s: float = 0.0
     emergency: bool = False
+
+
+def _told(talk: seam.FloorTaken) -> tuple[object, ...]:
+    """What a channel's state says of a talk; a refresh may know more than the start did."""
+    return talk.talker, talk.talker_alias, talk.emergency
 
 
 def _now() -> datetime:
@@ -127,10 +134,12 @@ class RadioAgent:
                 channel = state.channel
                 self._bus.unsubscribe(topics.org("channels", "command", channel.org, channel.id))
                 self._forget(state, "the agent stops")
-            for task in list(self._tasks):
-                task.cancel()
+            self._leases.drop_all()
             if self._expiry is not None:
                 self._expiry.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def retire(self, kept: set[tuple[str, str]]) -> None:
         """Clear the retained state of channels that went or moved. kept: (id, org) that stay."""
@@ -144,16 +153,23 @@ class RadioAgent:
         if isinstance(event, seam.ChannelEvent):
             state = self._by_address.get(event.address)
             if state is None:
-                self.unregistered[event.address] = self.unregistered.get(event.address, 0) + 1
+                heard = self.unregistered.get(event.address, 0)
+                if heard or len(self.unregistered) < MAX_UNREGISTERED:
+                    self.unregistered[event.address] = heard + 1
                 return
             self._on_channel_event(state, event)
         elif isinstance(event, seam.Online):
             self._on_online()
         elif isinstance(event, seam.Malformed):
             self.malformed += 1
-            log.warning(
-                "malformed packet", system=self.system_id, peer=event.peer, reason=event.reason
-            )
+            if str(self.malformed).rstrip("0") == "1":  # the first, the tenth, the hundredth
+                log.warning(
+                    "malformed packets",
+                    system=self.system_id,
+                    count=self.malformed,
+                    peer=event.peer,
+                    reason=event.reason,
+                )
         elif isinstance(event, seam.UnitRegistered | seam.UnitDeregistered):
             self._publish_system_event(event)
 
@@ -213,11 +229,12 @@ class RadioAgent:
                 self._publish_event(state, "text.message", event.at, data)
 
     def _on_talk(self, state: _ChannelState, event: seam.FloorTaken) -> None:
-        caused_by = event.caused_by or self._echo_of(state, event)
+        known = state.talk if state.talk and state.talk.stream == event.stream else None
+        caused_by = event.caused_by or (None if known else self._echo_of(state, event))
         refreshed = isinstance(event, seam.FloorRefreshed)
-        known = state.talk is not None and state.talk.stream == event.stream
-        if caused_by is None and not known:
-            state.talk, state.talk_since = event, event.at
+        if caused_by is None:
+            state.talk = event
+            state.talk_since = state.talk_since if known else event.at
         kind = "floor.refreshed" if refreshed and known else "floor.taken"
         if caused_by is not None and refreshed:
             return
@@ -235,7 +252,7 @@ class RadioAgent:
             "reason": None,
         }
         self._publish_event(state, kind, event.at, data)
-        if kind == "floor.taken" and caused_by is None:
+        if caused_by is None and (known is None or _told(known) != _told(event)):
             self._publish_state(state)
 
     def _echo_of(self, state: _ChannelState, event: seam.FloorTaken) -> str | None:
@@ -289,13 +306,10 @@ class RadioAgent:
             return "it has no bridge_epoch or not_after_ms"
         if command.get("agent_epoch") != self._bus.epoch:
             return "it is for another life of this agent"
-        highest = self._leases.highest
-        if not self._leases.obeys(bridge_epoch):
-            return f"bridge epoch {bridge_epoch} is over, {highest} is obeyed"
-        if bridge_epoch > highest:
-            self._bus.set_status(bridge_epoch=bridge_epoch)
+        if not self._bus.obeys_bridge(bridge_epoch):
+            return f"bridge epoch {bridge_epoch} is over, {self._bus.bridge_epoch} is obeyed"
         if self._bus.uptime_ms() > not_after:
-            return "it came too late"
+            return TOO_LATE
         return None
 
     def _request(self, state: _ChannelState, command: dict[str, Any]) -> None:
@@ -313,7 +327,6 @@ class RadioAgent:
         other = self._leases.request(
             state.channel.id,
             transmission,
-            command["bridge_epoch"],
             min(max(lease_s, 0.1), MAX_LEASE_S),
             self._loop.time(),
         )
@@ -325,29 +338,44 @@ class RadioAgent:
         self._spawn(self._key(state, command, transmission))
 
     async def _key(self, state: _ChannelState, command: dict[str, Any], transmission: str) -> None:
+        if not self._keeps(state, transmission):
+            self._answer(state, command, "refused", "released meanwhile")
+            return
         talker, alias = str(command.get("talker") or ""), str(command.get("talker_alias") or "")
         state.transmission, state.keyed_talker, state.keyed_alias = transmission, talker, alias
         state.keyed_since = _now()
+        priority = command.get("priority")
         own = talker.removeprefix(f"{self.system_id}/")
         source = own if own != talker else state.channel.gateway_unit_id
         if not self._traits.carries_alias and (alias or talker):
             text = seam.SendText(address=state.channel.address, text=alias or talker)
             await self._execute(text)
+            if not self._keeps(state, transmission):
+                self._answer(state, command, "refused", "released meanwhile")
+                return
         outcome = await self._execute(
             seam.KeyChannel(
                 address=state.channel.address,
                 transmission=transmission,
                 talker_alias=alias or talker,
                 talker_source=source,
-                priority=int(command.get("priority") or 0),
+                priority=priority if isinstance(priority, int) else 0,
             )
         )
-        self._answer(state, command, outcome.result.value, outcome.reason)
         if outcome.result is not seam.Result.DONE:
             self._leases.release(state.channel.id, transmission)
             if state.transmission == transmission:
                 self._unkeyed(state)
+        elif not self._keeps(state, transmission):
+            # Its lease ended while the system was still keying; the unkey may have come first.
+            self._unkey(state, transmission)
+            outcome = seam.Outcome(result=seam.Result.REFUSED, reason="released meanwhile")
+        self._answer(state, command, outcome.result.value, outcome.reason)
         self._publish_state(state)
+
+    def _keeps(self, state: _ChannelState, transmission: str) -> bool:
+        """Is this transmission still to be on the air?"""
+        return self._leases.transmission(state.channel.id) == transmission
 
     def _release(self, state: _ChannelState, command: dict[str, Any]) -> None:
         transmission = str(command.get("transmission") or "")
@@ -374,6 +402,9 @@ class RadioAgent:
             return await adapter.execute(command)
         except AdapterError as error:
             return seam.Outcome(result=seam.Result.REFUSED, reason=error.message)
+        except Exception:  # an adapter's own mistake must not leave a command unanswered
+            log.exception("command failed", system=self.system_id)
+            return seam.Outcome(result=seam.Result.REFUSED, reason="the adapter failed")
 
     # --- leases ---------------------------------------------------------------------------------
 
@@ -423,6 +454,7 @@ class RadioAgent:
             "transmission": command.get("transmission"),
             "outcome": outcome,
             "reason": reason,
+            "late": reason == TOO_LATE,
         }
         self._publish_event(state, "command.result", _now(), data)
 

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from adapters.base import Adapter
-from adapters.errors import AdapterError, ProtocolViolation
+from adapters.errors import AdapterError, InvalidSettings, ProtocolViolation
 from adapters.events import Event, Online
 
 log = structlog.get_logger("supervisor")
@@ -94,6 +94,9 @@ class Supervised:
             adapter = self._make()
         except AdapterError as error:
             return error
+        except Exception as error:  # settings of another version, a secret of another key
+            log.exception("adapter not made", device=self.name)
+            return InvalidSettings(f"it cannot be made: {error or error!r}", device=self.name)
         running: asyncio.Future[Any] | None = None
         try:
             async with self._budget.attempt():

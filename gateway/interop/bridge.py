@@ -35,11 +35,14 @@ from gateway.interop.definitions import (
 )
 from gateway.interop.directory import Directory
 from gateway.interop.lease import BridgeLease
+from gateway.interop.presses import capped, input_of, standing_of, worst
 
 log = structlog.get_logger("bridge")
 
 COMMAND_LIFE_MS = 1000
 """A command is worth nothing when it is older than this, on the agent's own clock."""
+LONGEST_HOLD_S = 30.0
+LONGEST_LOOK_AHEAD_S = 3600.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -58,8 +61,9 @@ class _Machine:
 
 @dataclasses.dataclass(slots=True)
 class _Agent:
-    """Who speaks for a channel, as its retained state says."""
+    """Who speaks for a channel, as its retained state says. org: the topic that says so."""
 
+    org: str
     node: str
     epoch: str
     health: str
@@ -69,6 +73,7 @@ class _Agent:
 class BridgeCounters:
     events: int = 0
     repeats: int = 0
+    foreign: int = 0
     commands: int = 0
     decisions: int = 0
     unreadable: int = 0
@@ -92,29 +97,35 @@ class Bridge:
         self._agents: dict[str, _Agent] = {}
         self._writers: dict[str, Repeats] = {}
         self._sequence = 0
+        self._next_end: asyncio.TimerHandle | None = None
         topics = bus.topics
         bus.subscribe(topics.org_all("channels", "event"), self._on_event)
         bus.subscribe(topics.org_all("channels", "state"), self._on_state, qos=0)
         bus.subscribe(topics.org_all("channels", "request"), self._on_request)
         presence.on_change(self._on_presence)
         lease.on_won(self._on_lease_won)
+        lease.on_lost(self._disown_states)
         bus.on_lost(self._on_bus_lost)
 
     # --- definitions ----------------------------------------------------------------------------
 
     def define(self, definitions: Definitions) -> None:
         """Take what the registry says; floors that stay keep their talk, others are shut."""
-        self._channels = {c.id: c for c in definitions.channels}
+        channels = {c.id: c for c in definitions.channels}
+        # What goes away must still be unkeyed.
+        self._channels = {**self._channels, **channels}
         self._directory.replace(definitions.units)
-        wanted = {p.id: p for p in definitions.patches}
-        patched = {m.channel for p in definitions.patches for m in p.members}
+        patches = self._not_over(definitions)
+        patched = {m.channel for p in patches for m in p.members}
         alone = {f"channel/{c.id}": c for c in definitions.channels if c.id not in patched}
-        for name in [n for n in self._machines if n not in wanted and n not in alone]:
+        wanted = {p.id for p in patches} | alone.keys()
+        for name in [n for n in self._machines if n not in wanted]:
             self._shut(self._machines.pop(name))
-        for patch in definitions.patches:
-            self._define(patch.id, patch.org, patch, rules_of(patch, self._channels))
+        for patch in patches:
+            self._define(patch.id, patch.org, patch, rules_of(patch, channels))
         for name, channel in alone.items():
             self._define(name, channel.org, None, rules_alone(channel))
+        self._channels = channels
         self._of_channel = {}
         for machine in self._machines.values():
             for channel_id in machine.floor.rules.members:
@@ -122,7 +133,23 @@ class Bridge:
         for channel_id in self._channels:
             self._note_present(channel_id)
 
-    def _define(self, name: str, org: str, patch: PatchDefinition | None, rules: Any) -> None:
+    def _not_over(self, definitions: Definitions) -> list[PatchDefinition]:
+        """The patches whose `until` is still to come; looked at again when the next one is over,
+        whether the database is there then or not."""
+        if self._next_end is not None:
+            self._next_end.cancel()
+            self._next_end = None
+        now = datetime.now(UTC)
+        on = [p for p in definitions.patches if p.until is None or p.until > now]
+        ends = [(p.until - now).total_seconds() for p in on if p.until is not None]
+        if ends:
+            in_s = min(*ends, LONGEST_LOOK_AHEAD_S)
+            self._next_end = self._loop.call_later(in_s + 0.01, self.define, definitions)
+        return on
+
+    def _define(
+        self, name: str, org: str, patch: PatchDefinition | None, rules: model.Rules
+    ) -> None:
         machine = self._machines.get(name)
         if machine is None:
             tag = f"{self._bus.epoch[:6]}{uuid.uuid4().hex[:6]}"
@@ -132,12 +159,16 @@ class Bridge:
             self._machines[name] = machine
             self._publish_patch(machine)
             return
-        if machine.org != org and machine.patch is not None:
-            self._bus.clear_state(self._patch_topic(machine))
+        moved = machine.org != org and machine.patch is not None
+        before = self._patch_topic(machine) if moved else None
         machine.org, machine.patch = org, patch
         if machine.floor.rules != rules:
             self._step(machine, model.RulesChanged(rules=rules))
+        if before is not None:
+            machine.shown = None
         self._publish_patch(machine)
+        if before is not None:
+            self._clear(before)
 
     def _shut(self, machine: _Machine) -> None:
         if machine.timer is not None:
@@ -145,13 +176,22 @@ class Bridge:
         for effect in control.shut(machine.floor, "the patch ends"):
             self._carry_out(machine, effect)
         if machine.patch is not None:
-            self._bus.clear_state(self._patch_topic(machine))
+            self._clear(self._patch_topic(machine))
+
+    def _clear(self, topic: str) -> None:
+        """Only who bridges writes, and clears, what a patch's state says."""
+        if self._lease.held:
+            self._bus.clear_state(topic)
 
     # --- what is heard --------------------------------------------------------------------------
 
     def _on_event(self, topic: str, payload: bytes) -> None:
         event = decode_event(payload)
         self.counters.events += 1
+        node = self._writer_of(event)
+        if node is None:
+            self.counters.foreign += 1
+            return
         if not self._writers.setdefault(event.source, Repeats()).passes(
             event.epoch, event.sequence
         ):
@@ -160,11 +200,21 @@ class Bridge:
         parts = self._bus.topics.parse_org(topic)
         if parts is None or parts.id != event.subject:
             raise ValueError(f"subject {event.subject!r} is not the channel of its topic")
-        self._presence.note_uptime(event.source.split("/")[1], event.epoch, event.uptime_ms)
+        self._presence.note_uptime(node, event.epoch, event.uptime_ms)
         happened = self._input_of(event)
         if happened is not None:
             for machine in list(self._of_channel.get(event.subject, ())):
                 self._step(machine, happened)
+
+    def _writer_of(self, event: CloudEvent) -> str | None:
+        """The node that wrote it, None when it is not the one that speaks for the channel."""
+        parts = event.source.split("/")
+        if len(parts) != 3:
+            raise ValueError(f"source {event.source!r} is not hutong/node/system")
+        agent = self._agents.get(event.subject)
+        if agent is None or agent.node == parts[1]:
+            return parts[1]
+        return None if self._presence.believes(agent.node, agent.epoch) else parts[1]
 
     def _input_of(self, event: CloudEvent) -> model.Input | None:
         data = event.data
@@ -182,7 +232,8 @@ class Bridge:
                 return model.KeyAnswered(
                     channel=event.subject,
                     transmission=str(data["transmission"]),
-                    outcome=str(data.get("outcome")),
+                    # Our idea of its clock was old; with this answer it is fresh.
+                    outcome="busy" if data.get("late") is True else str(data.get("outcome")),
                     reason=str(data.get("reason") or ""),
                 )
             case _:
@@ -197,12 +248,12 @@ class Bridge:
             stream=str(data.get("stream") or ""),
             talker=talker,
             talker_alias=self._directory.alias(talker, str(data.get("talker_alias") or "")),
-            priority=max(
-                priority if isinstance(priority, int) else 0, self._directory.priority(talker)
-            ),
+            priority=max(capped(priority), self._directory.priority(talker)),
             emergency=bool(data.get("emergency")),
             encrypted=bool(data.get("encrypted")),
-            hold_s=float(hold_s) if isinstance(hold_s, int | float) and hold_s > 0 else 3.0,
+            hold_s=min(float(hold_s), LONGEST_HOLD_S)
+            if isinstance(hold_s, int | float) and hold_s > 0
+            else 3.0,
             caused_by=data.get("caused_by") or None,
         )
 
@@ -211,16 +262,17 @@ class Bridge:
         if parts is None:
             return
         if not payload:
-            self._agents.pop(parts.id, None)
-            self._note_present(parts.id)
+            agent = self._agents.get(parts.id)
+            if agent is not None and agent.org == parts.org:  # not when it moved elsewhere
+                del self._agents[parts.id]
+                self._note_present(parts.id)
             return
         state = decode(payload)
         node, epoch = state.get("node"), state.get("epoch")
         if not isinstance(node, str) or not isinstance(epoch, str):
             raise ValueError("a channel state without node or epoch")
-        self._agents[parts.id] = _Agent(
-            node=node, epoch=epoch, health=str(state.get("health") or "unknown")
-        )
+        health = str(state.get("health") or "unknown")
+        self._agents[parts.id] = _Agent(org=parts.org, node=node, epoch=epoch, health=health)
         self._note_present(parts.id)
 
     def _on_presence(self, node: str) -> None:
@@ -245,52 +297,27 @@ class Bridge:
         """A dispatcher's own press, refresh or release, or a clear, from the API."""
         parts = self._bus.topics.parse_org(topic)
         request = decode(payload)
-        user, action = request.get("user"), request.get("action")
-        if parts is None or not isinstance(user, str) or not isinstance(action, str):
-            raise ValueError("a request without user or action")
-        priority = request.get("priority")
-        for machine in list(self._of_channel.get(parts.id, ())):
-            match action:
-                case "press" | "refresh":
-                    happened: model.Input = model.Pressed(
-                        user=user,
-                        alias=str(request.get("alias") or user),
-                        priority=priority if isinstance(priority, int) else 0,
-                    )
-                case "release":
-                    happened = model.Released(user=user)
-                case "clear":
-                    happened = model.Cleared(user=user)
-                case _:
-                    raise ValueError(f"unknown action {action!r}")
-            self._step(machine, happened)
-            self._answer_request(machine, parts.id, request)
+        if parts is None:
+            return
+        happened = input_of(parts.id, request)
+        machines = list(self._of_channel.get(parts.id, ()))
+        for machine in machines:
+            talks = f"user/{request['user']}" in machine.floor.talks
+            # A refresh that comes after the release must not key anything again.
+            if talks or request["action"] != "refresh":
+                self._step(machine, happened)
+        if machines:
+            self._answer_request(machines, parts.id, request)
 
-    def _answer_request(self, machine: _Machine, channel_id: str, request: dict[str, Any]) -> None:
-        """Tell the API where the press stands: granted, queued, denied or released."""
-        talk = machine.floor.talks.get(f"user/{request['user']}")
-        if talk is None:
-            standing, position = "released", 0
-        elif talk.standing is model.Standing.HOLDER:
-            standing, position = "granted", 0
-        elif talk.standing is model.Standing.BARRED:
-            standing, position = "denied", 0
-        else:
-            waiting = control.queue_of(machine.floor)
-            position = next(n for n, t in enumerate(waiting, start=1) if t.talker == talk.talker)
-            standing = "queued"
-        holder = machine.floor.talk
-        reason = "" if holder is None or holder is talk else holder.talker_alias or holder.talker
-        data = {
-            "request": request.get("id"),
-            "state": standing,
-            "position": position,
-            "transmission": machine.floor.transmission if standing == "granted" else None,
-            "reason": reason,
-        }
-        decision = "denied" if standing == "denied" else standing
-        kind = "floor.granted" if decision == "granted" else f"floor.{decision}"
-        self._publish_decision(channel_id, kind, data)
+    def _answer_request(
+        self, machines: list[_Machine], channel_id: str, request: dict[str, Any]
+    ) -> None:
+        """Tell the API where a press stands. A channel that talks into several patches gets the
+        worst of their answers: nobody is to believe that they are heard where they are not."""
+        user = str(request["user"])
+        answer = worst(standing_of(machine.floor, user) for machine in machines)
+        data = {"request": request.get("id"), **answer}
+        self._publish_decision(channel_id, "request.result", data)
 
     # --- what follows ---------------------------------------------------------------------------
 
@@ -310,7 +337,8 @@ class Bridge:
     def _tell_all(self, machine: _Machine, told: list[model.Decided], transmission: str) -> None:
         for decided in told:
             self._decided(machine, decided, transmission)
-        self._publish_patch(machine)
+        if self._machines.get(machine.id) is machine:
+            self._publish_patch(machine)
 
     def _reschedule(self, machine: _Machine) -> None:
         if machine.timer is not None:
@@ -332,8 +360,6 @@ class Bridge:
                     transmission=effect.transmission,
                     reason=effect.reason,
                 )
-            case model.Decided():
-                self._decided(machine, effect, machine.floor.transmission)
 
     def _key(self, machine: _Machine, key: model.Key) -> None:
         talk = key.talk
@@ -364,15 +390,17 @@ class Bridge:
             "patch": machine.patch.id if machine.patch else None,
             "reason": decided.reason,
         }
-        channels = [talk.channel] if talk.channel else list(machine.floor.rules.members)[:1]
-        for channel_id in channels:
-            self._publish_decision(channel_id, f"floor.{decided.decision}", data)
-            if decided.decision != "granted" and talk.channel is not None:
-                self._tell(machine, channel_id, decided)
+        channel_id = talk.channel or talk.pressed_on
+        if channel_id is None:
+            return
+        self._publish_decision(channel_id, f"floor.{decided.decision}", data)
+        if decided.decision != "granted" and talk.channel is not None:
+            self._tell(machine, channel_id, decided)
 
     def _tell(self, machine: _Machine, channel_id: str, decided: model.Decided) -> None:
         """A text to who was refused, where their system can carry one."""
-        if not machine.floor.rules.members[channel_id].can_tell:
+        member = machine.floor.rules.members.get(channel_id)
+        if member is None or not member.can_tell:
             return
         who = decided.talk.talker_alias or decided.talk.talker
         words = {
@@ -471,6 +499,14 @@ class Bridge:
                 tag=machine.floor.tag, rules=machine.floor.rules, count=machine.floor.count
             )
         self._agents.clear()
+        self._disown_states()
+
+    def _disown_states(self) -> None:
+        """Another bridge may write the patches' states now: none of ours is sent again."""
+        for machine in self._machines.values():
+            machine.shown = None
+            if machine.patch is not None:
+                self._bus.disown(self._patch_topic(machine))
 
     def floors(self) -> Iterable[model.Floor]:
         return (machine.floor for machine in self._machines.values())

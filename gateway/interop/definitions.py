@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -29,13 +30,13 @@ class ChannelDefinition:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PatchMember:
     channel: str
-    direction: str = "both"
+    direction: Direction = Direction.BOTH
     priority: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PatchDefinition:
-    """An enabled patch. Durations in seconds."""
+    """An enabled patch. Durations in seconds. until: off from then on."""
 
     id: str
     name: str
@@ -43,8 +44,9 @@ class PatchDefinition:
     hang_s: float
     max_talk_s: float
     queue: bool
-    voice: str
+    voice: Voice
     members: tuple[PatchMember, ...]
+    until: datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

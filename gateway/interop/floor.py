@@ -150,12 +150,11 @@ class _Turn:
         member = self._rules.members.get(heard.channel)
         if member is None or heard.caused_by is not None:
             return
-        self._present.add(heard.channel)
         known = self._talks.get(heard.channel)
         if known is not None and known.stream != heard.stream:
             self._end_talk(heard.channel, "another talk began")
             known = None
-        bridged = member.may_talk and (not heard.encrypted or self._rules.bridge_encrypted)
+        encrypted = heard.encrypted or (known is not None and known.encrypted)
         fresh = Talk(
             channel=heard.channel,
             stream=heard.stream,
@@ -165,7 +164,8 @@ class _Turn:
             if heard.emergency
             else max(heard.priority, member.priority),
             emergency=heard.emergency,
-            standing=self._standing(heard, bridged=bridged),
+            encrypted=encrypted,
+            standing=self._standing(heard.channel, heard.stream, encrypted=encrypted),
             since_s=self._now_s,
             heard_s=self._now_s,
             hold_s=heard.hold_s,
@@ -173,9 +173,12 @@ class _Turn:
         self._air_goes_first(heard.channel)
         self._talk(heard.channel, fresh, known)
 
-    def _standing(self, heard: TalkHeard, *, bridged: bool) -> Standing:
-        if self._barred.get(heard.channel) == heard.stream:
+    def _standing(self, channel: str, stream: str, *, encrypted: bool) -> Standing:
+        """Of a talk that neither holds the floor nor waits for it yet."""
+        if self._barred.get(channel) == stream:
             return Standing.BARRED
+        open_here = not encrypted or self._rules.bridge_encrypted
+        bridged = self._rules.members[channel].may_talk and open_here
         return Standing.WAITING if bridged else Standing.LOCAL
 
     def _pressed(self, press: Pressed) -> None:
@@ -184,6 +187,7 @@ class _Turn:
         stream = known.stream if known else f"press-{self._count}-{len(self._talks)}"
         fresh = Talk(
             channel=None,
+            pressed_on=known.pressed_on if known else press.channel,
             stream=stream,
             talker=name,
             talker_alias=press.alias,
@@ -197,9 +201,11 @@ class _Turn:
     def _talk(self, name: str, fresh: Talk, known: Talk | None) -> None:
         """A talk began or goes on. One that goes on keeps its standing and its place."""
         if known is not None:
+            if fresh.standing is Standing.LOCAL and name == self._holder:
+                self._let_go("the talk is encrypted")
             fresh = dataclasses.replace(
                 fresh,
-                standing=known.standing,
+                standing=fresh.standing if fresh.standing is Standing.LOCAL else known.standing,
                 decided=known.decided,
                 order=known.order,
                 since_s=known.since_s,
@@ -258,7 +264,21 @@ class _Turn:
         for channel in before.members.keys() - rules.members.keys():
             self._end_talk(channel, "no longer in the patch")
             self._present.discard(channel)
-            self._missed.pop(channel, None)
+        for channel in [c for c in self._missed if c not in rules.members or not rules.keyable(c)]:
+            del self._missed[channel]
+        for talk in list(self._talks.values()):
+            self._take_anew(talk)
+
+    def _take_anew(self, talk: Talk) -> None:
+        """By rules that have changed: may it still hold the floor, or wait for it; may it now?"""
+        if talk.channel is None or talk.standing is Standing.BARRED:
+            return
+        standing = self._standing(talk.channel, talk.stream, encrypted=talk.encrypted)
+        if talk.standing is Standing.HOLDER and standing is Standing.LOCAL:
+            self._let_go("it may not talk into the patch any more")
+        elif talk.standing is Standing.HOLDER:
+            return
+        self._talks[talk.channel] = dataclasses.replace(talk, standing=standing)
 
     # --- rules ----------------------------------------------------------------------------------
 
@@ -376,4 +396,7 @@ class _Turn:
         who = (holder.talker_alias or holder.talker) if holder else ""
         reason = f"{who} talks" if who else "the last talk has just ended"
         decision = "queued" if self._rules.queue or holder is None else "denied"
+        if decision == "denied" and talk.channel is None:
+            # Who was told no lets go; late entry would key the radios for nobody.
+            talk = self._talks[name] = dataclasses.replace(talk, standing=Standing.BARRED)
         self.effects.append(Decided(decision=decision, talk=talk, reason=reason, position=position))

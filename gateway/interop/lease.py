@@ -2,7 +2,8 @@
 
 Retained `bridge/lease`, renewed every 0.5 s, lost after 1.5 s on the watcher's own clock. A
 candidate claims the next epoch; the first claim of an epoch to come back on the topic wins, so
-the broker's order decides. Whoever hears a higher claim stops.
+the broker's order decides. Whoever hears a higher claim stops, and so does a holder whose own
+renewals do not come back: it is cut off, and somebody else may bridge already.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ log = structlog.get_logger("bridge-lease")
 
 RENEW_EVERY_S = 0.5
 LOST_AFTER_S = 1.5
+LOOK_EVERY_S = 0.1
+CLAIM_ANSWERED_WITHIN_S = 0.2
 
 
 class BridgeLease:
@@ -30,36 +33,54 @@ class BridgeLease:
         self._bus = bus
         self._presence = presence
         self._loop = asyncio.get_running_loop()
+        self._me = f"{bus.node}/{bus.epoch}"
         self._highest = 0
         self._owner = ""
         self._heard_s = 0.0
         self._claim = 0
         self._won: list[Callable[[], None]] = []
+        self._lost: list[Callable[[], None]] = []
         bus.subscribe(bus.topics.bridge_lease(), self._heard)
-        bus.on_lost(self._lose)
+        bus.on_lost(self._forget)
 
     def on_won(self, callback: Callable[[], None]) -> None:
         self._won.append(callback)
 
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        self._lost.append(callback)
+
     async def run(self) -> None:
         while True:
             await self._bus.connected.wait()
-            if self.held:
+            if self.held and not self._must_claim_anew():
                 self._publish(self.bridge_epoch)
                 await asyncio.sleep(RENEW_EVERY_S)
-            elif self._owner and self._loop.time() - self._heard_s < LOST_AFTER_S:
-                await asyncio.sleep(0.1)
+            elif self._owner and not self.held and not self._silent():
+                await asyncio.sleep(LOOK_EVERY_S)
             else:
                 await self._try_to_win()
+
+    def _silent(self) -> bool:
+        return self._loop.time() - self._heard_s >= LOST_AFTER_S
+
+    def _must_claim_anew(self) -> bool:
+        """Our renewals do not come back; or an agent obeys a higher epoch, from before the broker
+        lost its memory, and would refuse all that we say."""
+        if self._silent():
+            log.warning("bridge lease lost: our renewals do not come back")
+        elif self._highest_obeyed() <= self.bridge_epoch:
+            return False
+        self._forget()
+        return True
 
     async def _try_to_win(self) -> None:
         """Wait for what is retained, then claim the epoch above all that anybody obeys."""
         await asyncio.sleep(random.uniform(0.02, 0.08))
-        if self._owner and self._loop.time() - self._heard_s < LOST_AFTER_S:
+        if self._owner and not self._silent():
             return
         self._claim = max(self._highest, self._highest_obeyed()) + 1
         self._publish(self._claim)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(CLAIM_ANSWERED_WITHIN_S)
 
     def _highest_obeyed(self) -> int:
         """What agents say in their status: a broker that lost its memory brings no epoch back."""
@@ -80,24 +101,41 @@ class BridgeLease:
         epoch, node, life = lease.get("bridge_epoch"), lease.get("node"), lease.get("epoch")
         if not isinstance(epoch, int) or not isinstance(node, str):
             raise ValueError("a bridge lease without node or bridge_epoch")
-        if epoch < self._highest or (epoch == self._highest and f"{node}/{life}" != self._owner):
+        writer = f"{node}/{life}"
+        if epoch < self._highest or (epoch == self._highest and self._owner not in ("", writer)):
             return
-        ours = node == self._bus.node and life == self._bus.epoch
-        retained_of_old = epoch > self._highest and not ours and self._highest == 0
-        self._highest, self._owner = epoch, f"{node}/{life}"
-        self._heard_s = self._loop.time()
-        if ours and epoch == self._claim and not self.held:
-            self.held, self.bridge_epoch = True, epoch
-            log.info("this node bridges", bridge_epoch=epoch)
-            self._bus.set_status(bridge_epoch=epoch)
-            for callback in self._won:
-                callback()
-        elif not ours and self.held:
-            self._lose()
+        first = self._highest == 0
+        self._highest, self._owner, self._heard_s = epoch, writer, self._loop.time()
+        if writer == self._me:
+            self._heard_of_us(epoch)
+            return
+        if self.held:
             log.warning("another node bridges", node=node, bridge_epoch=epoch)
-        if retained_of_old and node == self._bus.node:
+            self._stop()
+        if first and node == self._bus.node:
             self._owner = ""  # our own earlier life, gone with its process
 
-    def _lose(self) -> None:
-        self.held = False
+    def _heard_of_us(self, epoch: int) -> None:
+        if epoch != self._claim:
+            self._owner = ""  # what we held before we lost it; only a new claim counts
+            return
+        if self.held:
+            return
+        self.held, self.bridge_epoch = True, epoch
+        log.info("this node bridges", bridge_epoch=epoch)
+        self._bus.obeys_bridge(epoch)
+        for callback in self._won:
+            callback()
+
+    def _forget(self) -> None:
+        """Nobody is known to bridge: the broker is gone, or our lease is."""
         self._owner = ""
+        self._stop()
+
+    def _stop(self) -> None:
+        self._claim = 0
+        if not self.held:
+            return
+        self.held = False
+        for callback in self._lost:
+            callback()

@@ -77,14 +77,19 @@ class Standing(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Talk:
-    """Somebody who talks now, on a member's channel or, with channel None, at a console."""
+    """Somebody who talks now, on a member's channel or, with channel None, at a console.
+
+    pressed_on: the channel that a dispatcher pressed on.
+    """
 
     channel: str | None
+    pressed_on: str | None = None
     stream: str
     talker: str
     talker_alias: str = ""
     priority: int = 0
     emergency: bool = False
+    encrypted: bool = False
     standing: Standing = Standing.WAITING
     decided: bool = False
     order: int = 0
@@ -186,9 +191,10 @@ class MemberPresent:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Pressed:
-    """A dispatcher holds the key at a console; repeated while held."""
+    """A dispatcher holds the key at a console; repeated while held. channel: pressed on."""
 
     user: str
+    channel: str | None = None
     alias: str
     priority: int = 0
 
