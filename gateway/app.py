@@ -112,7 +112,7 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
         listening = stack.enter_context(listening_socket(settings)) if "api" in roles else None
         stack.push_async_callback(database.close)
         address, reader = await stack.enter_async_context(broker(settings, folder))
-        await _upgrade(database)
+        upgraded = await _upgrade(database, serves_jobs="api" in roles)
         bus = Bus(
             address,
             node=node_name(folder),
@@ -143,8 +143,9 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
             broker=address,
             reader=reader,
         )
-        works = [bus.run, roster.run, lambda: _keep_upgraded(database)]
-        works += [lease.run] if lease else []
+        works = [roster.run, *([lease.run] if lease else [])]
+        if not upgraded:
+            works.append(lambda: _upgrade_later(database))
         if listening is not None:
             app = await _application(stack, node, sealer, Feed(bus, presence, directory))
             await _run_all(node, works, _server(settings, app), listening, on_ready)
@@ -155,12 +156,14 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
 # --- the database ---------------------------------------------------------------------------------
 
 
-async def _upgrade(database: Database) -> bool:
+async def _upgrade(database: Database, *, serves_jobs: bool) -> bool:
     """Bring the tables to this version; False while the database is away, which ends nothing:
     bridging needs none. Raises: CannotStart for one that can never work."""
     try:
         await database.upgrade()
-        await database.write(lambda c: stored_jobs.fail_open(c, "the gateway stopped meanwhile"))
+        if serves_jobs:
+            reason = "the gateway stopped meanwhile"
+            await database.write(lambda c: stored_jobs.fail_open(c, reason))
     except DatabaseUnusable as error:
         raise CannotStart(error.message) from None
     except DatabaseAway as error:
@@ -169,14 +172,23 @@ async def _upgrade(database: Database) -> bool:
     return True
 
 
-async def _keep_upgraded(database: Database) -> None:
-    """Where the database was away at the start: upgrade it when it comes."""
+async def _upgrade_later(database: Database) -> None:
+    """Where the database was away at the start: upgrade it when it comes. One that cannot be used
+    then ends nothing either: who bridges goes on, and everybody else is told that it is away."""
+    said = ""
     while True:
-        with contextlib.suppress(DatabaseAway):
-            await database.upgrade()
-            break
         await asyncio.sleep(_RETRY_DATABASE_S)
-    await asyncio.Event().wait()
+        try:
+            await database.upgrade()
+        except DatabaseAway:
+            continue
+        except DatabaseUnusable as error:
+            if error.message != said:
+                log.error("database cannot be used", reason=error.message)
+            said = error.message
+            continue
+        log.info("database is back")
+        return
 
 
 # --- the HTTP application -----------------------------------------------------------------------
@@ -210,7 +222,6 @@ async def _application(
             pictures=pictures,
             jobs=background,
             nudge=roster.nudge,
-            settle=roster.look_now,
             systems=roster.agents.systems,
         ),
     )
@@ -333,24 +344,39 @@ async def _run_all(
     listening: socket.socket | None,
     on_ready: OnReady | None,
 ) -> None:
-    """Everything side by side; the node ends with its server, or with the first error."""
+    """Everything side by side; the node ends with its server, or with the first error.
+
+    The bus is the last to go: what agents and bridge say at their end is still heard.
+    """
     log.info("gateway starts", url=node.url, node=node.bus.node, data=str(node.settings.data_dir))
     usable, sentence = available()
     if not usable:
         log.warning("pictures cannot be resized", reason=sentence)
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_coroutine(work)) for work in works]
-        if on_ready is not None:
-            tasks.append(group.create_task(_when_ready(node, server, on_ready)))
-        if server is None or listening is None:
-            await asyncio.Event().wait()
-            return
-        try:
-            await server.serve(sockets=[listening])
-        finally:
-            await node.bus.leave()
-            for task in tasks:
-                task.cancel()
+    bus = asyncio.create_task(node.bus.run())
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_coroutine(work)) for work in works]
+            tasks.append(group.create_task(_outcome_of(bus)))
+            if on_ready is not None:
+                tasks.append(group.create_task(_when_ready(node, server, on_ready)))
+            try:
+                if server is None or listening is None:
+                    await asyncio.Event().wait()
+                else:
+                    await server.serve(sockets=[listening])
+            finally:
+                for task in tasks:
+                    task.cancel()
+    finally:
+        await node.bus.leave()
+        bus.cancel()
+        await asyncio.wait([bus])
+
+
+async def _outcome_of(task: asyncio.Task[None]) -> None:
+    """Ends with a task, as it does, and does not end it."""
+    await asyncio.wait([task])
+    task.result()
 
 
 async def _coroutine(work: Callable[[], Awaitable[None]]) -> None:

@@ -51,10 +51,14 @@ class Jobs:
         return job
 
     async def close(self) -> None:
-        for task in list(self._running.values()):
+        """End what is at work; those jobs have failed."""
+        running = dict(self._running)
+        for task in running.values():
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        if running:
+            await asyncio.wait(running.values())
+        for job_id in running:
+            await self._finish(job_id, "failed", {"error": "the gateway stopped"})
 
     async def _run(self, job_id: str, work: Work) -> None:
         async def progress(

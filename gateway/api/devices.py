@@ -132,6 +132,8 @@ async def discover(
         raise Forbidden("looking for devices needs the role integrator or admin")
     scope = body.scope()
     kind = catalog.load(body.adapter)
+    if Capability.DISCOVER not in kind.capabilities:
+        raise Invalid.at("adapter", f"devices of kind {body.adapter} cannot be looked for")
 
     async def work(progress: Progress) -> Mapping[str, Any]:
         found: list[Found] = []
@@ -155,12 +157,12 @@ async def register(
 ) -> Response:
     """Probe a device, register it and bind its sources. Nothing is kept when the probe fails."""
     await context.database.read(lambda c: _may_register(c, principal, body.organization))
+    if Capability.PROBE not in catalog.load(body.adapter).capabilities:
+        raise Invalid.at("adapter", f"{body.adapter} is not a kind of video device")
     _check_settings(body.adapter, body.settings)
     adapter = video_adapter(
         body.adapter, body.endpoint, body.username, body.password, body.settings
     )
-    if Capability.PROBE not in adapter.capabilities:
-        raise Invalid.at("adapter", f"{body.adapter} is not a kind of video device")
     inventory = await _in_time(adapter.probe(), body.endpoint)
     new = NewDevice(
         adapter=body.adapter,
@@ -282,12 +284,13 @@ async def update_device(
     if "password" in changes:
         password = changes.pop("password")
         changes["secret"] = context.sealer.seal(password) if password else None
-    if "settings" in changes:
+    if "settings" in changes or "endpoint" in changes:
         before = await context.database.read(lambda c: devices.get(c, principal, device_id))
-        merged = {**before.settings, **changes["settings"]}
-        changes["settings"] = {name: value for name, value in merged.items() if value is not None}
-        _check_settings(before.adapter, changes["settings"])
-        video_adapter(before.adapter, before.endpoint, "", "", changes["settings"])
+        merged = {**before.settings, **changes.get("settings", {})}
+        settings = {name: value for name, value in merged.items() if value is not None}
+        _check_settings(before.adapter, settings)
+        video_adapter(before.adapter, changes.get("endpoint", before.endpoint), "", "", settings)
+        changes["settings"] = settings
     device = await context.database.write(
         lambda c: devices.update(c, principal, device_id, changes, version)
     )

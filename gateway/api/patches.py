@@ -1,5 +1,6 @@
 """Patches, the dispatcher's own press, and units."""
 
+import asyncio
 import uuid
 from typing import Annotated, Any, Literal
 
@@ -235,10 +236,11 @@ async def _ask_bridge(
     }
     bus = services.bus
     topic = bus.topics.org("channels", "request", channel.organization.path, channel.id)
-    services.feed.expect(request_id)
-    if not bus.publish(topic, encode(request)):
-        raise BrokerAway("the broker is away, so nobody can talk through us now")
-    decided = await services.feed.answer(request_id, ANSWER_TIMEOUT_S)
+    with services.feed.expecting(request_id) as answer:
+        if not bus.publish(topic, encode(request)):
+            raise BrokerAway("the broker is away, so nobody can talk through us now")
+        await asyncio.wait([answer], timeout=ANSWER_TIMEOUT_S)
+        decided = answer.result() if answer.done() else None
     if decided is None:
         raise BrokerAway("no bridge answers, so nobody can talk through us now")
     return dict(decided)

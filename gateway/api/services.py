@@ -1,7 +1,7 @@
 """What routes reach beyond the registry: cameras, live view, the bus. At `app.state.services`."""
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends
@@ -18,8 +18,8 @@ from gateway.vision import PicturePool
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Services:
-    """nudge: tells the roster that something was written. settle: the same, and waits until all
-    runs as written. systems: this node's radio agents by system id."""
+    """nudge: tells the roster that something was written. systems: this node's radio agents by
+    system id."""
 
     bus: Bus
     feed: Feed
@@ -28,7 +28,6 @@ class Services:
     pictures: PicturePool
     jobs: Jobs
     nudge: Callable[[], None]
-    settle: Callable[[], Awaitable[None]]
     systems: dict[str, RadioAgent]
 
 

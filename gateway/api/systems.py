@@ -22,8 +22,9 @@ from gateway.api.shapes import (
     required_version,
     system_shape,
 )
-from registry import channels, systems
+from registry import channels, organizations, systems
 from registry.channels import NewChannel
+from registry.database import Connection
 from registry.errors import Invalid
 from registry.paging import DEFAULT_LIMIT, MAX_LIMIT
 from registry.partition import INTEGRATE, Principal, require
@@ -123,6 +124,12 @@ async def create_system(
     services: CurrentServices,
     principal: CurrentPrincipal,
 ) -> Response:
+
+    def check_right(connection: Connection) -> None:
+        owner = organizations.get(connection, principal, body.organization)
+        require(principal, INTEGRATE, owner.path)
+
+    await context.database.read(check_right)
     plain, sealed = _split(context, body.adapter, body.settings)
     new = NewSystem(
         adapter=body.adapter,
@@ -159,11 +166,16 @@ async def update_system(
     version = required_version(request)
     changes = body.given()
     if "settings" in changes:
-        before = await context.database.read(lambda c: systems.run(c, system_id))
+
+        def read(connection: Connection) -> systems.RunningSystem:
+            system = systems.get(connection, principal, system_id)
+            require(principal, INTEGRATE, system.organization.path)
+            return systems.run(connection, system_id)
+
+        before = await context.database.read(read)
         hidden = json.loads(context.sealer.open(before.secrets)) if before.secrets else {}
         merged = {**before.system.settings, **hidden, **changes["settings"]}
         given = {name: value for name, value in merged.items() if value is not None}
-        await context.database.read(lambda c: systems.get(c, principal, system_id))
         changes["settings"], changes["secrets"] = _split(context, before.system.adapter, given)
     system = await context.database.write(
         lambda c: systems.update(c, principal, system_id, changes, version)

@@ -7,9 +7,10 @@ for a while so that a browser that reconnects misses nothing; the journal is the
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from typing import Any
 
 from gateway.bus.client import Bus
@@ -63,6 +64,7 @@ class Feed:
         self._number = 0
         self._history: collections.deque[Item] = collections.deque(maxlen=HISTORY)
         self._states: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
+        self._told: dict[tuple[str, str], tuple[str, Mapping[str, Any] | None]] = {}
         self._listeners: set[_Listener] = set()
         self._answers: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
         for family, kind in (
@@ -134,20 +136,15 @@ class Feed:
         """Remembered events, oldest first."""
         return [i for i in self._history if i.number > (after or 0) and sees(i.org)]
 
-    async def answer(self, request_id: str, timeout_s: float) -> Mapping[str, Any] | None:
-        """The bridge's decision on a request of ours, None when it does not come in time."""
-        waiting = self._answers.setdefault(request_id, asyncio.get_running_loop().create_future())
+    @contextlib.contextmanager
+    def expecting(self, request_id: str) -> Iterator[asyncio.Future[Mapping[str, Any]]]:
+        """The bridge's answer to a request of ours, which is sent inside: it may come at once."""
+        answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._answers[request_id] = answer
         try:
-            async with asyncio.timeout(timeout_s):
-                return await waiting
-        except TimeoutError:
-            return None
+            yield answer
         finally:
-            self._answers.pop(request_id, None)
-
-    def expect(self, request_id: str) -> None:
-        """Before the request is sent: its answer may come at once."""
-        self._answers[request_id] = asyncio.get_running_loop().create_future()
+            del self._answers[request_id]
 
     def _on_event(self, topic: str, payload: bytes) -> None:
         parts = self._topics.parse_org(topic)
@@ -177,28 +174,36 @@ class Feed:
         if not payload:
             if known is not None and known[0] == parts.org:  # not when it moved elsewhere
                 del self._states[key]
+                self._told.pop(key, None)
             return
         self._states[key] = (parts.org, decode(payload))
         self._tell_state(parts.family, parts.id)
 
     def _tell_state(self, family: str, object_id: str) -> None:
+        """Send what is believed of it now, unless that was said already."""
         org, state = self._states[(family, object_id)]
+        kind: str
+        shown: dict[str, Any]
         match family:
             case "channels":
-                shown: Mapping[str, Any] = self._shown(family, object_id)
-                payload: dict[str, Any] = {"id": object_id, "state": shown}
-                self._send(self._item("channel", org, object_id, payload))
+                kind, shown = "channel", {"state": self.channel_state(object_id)}
             case "patches":
-                payload = {"id": object_id, "state": self.patch_state(object_id)}
-                self._send(self._item("patch", org, object_id, payload))
+                kind, shown = "patch", {"state": self.patch_state(object_id)}
             case _:
-                fields = {key: state.get(key) for key in ("status", "since", "reason")}
-                self._send(self._item("point", org, object_id, {"id": object_id, **fields}))
+                kind, shown = "point", self._point_shown(state)
+        if self._told.get((family, object_id)) != (org, shown):
+            self._told[(family, object_id)] = (org, shown)
+            self._send(self._item(kind, org, object_id, {"id": object_id, **shown}))
+
+    def _point_shown(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        if self._believed(state):
+            return {key: state.get(key) for key in ("status", "since", "reason")}
+        return {"status": "unknown", "since": None, "reason": "its agent is away"}
 
     def _on_presence(self, node: str) -> None:
         """Whatever a node wrote is believed, or no longer: say so."""
         for (family, object_id), (_, state) in list(self._states.items()):
-            if family == "patches" or (family == "channels" and state.get("node") == node):
+            if family == "patches" or state.get("node") == node:
                 self._tell_state(family, object_id)
 
     def _item(self, kind: str, org: str, object_id: str, payload: Mapping[str, Any]) -> Item:
