@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
@@ -32,6 +33,51 @@ class Jurisdiction:
         return (-self.depth, self.area_m2, self.path)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a place belongs to whom it does.
+
+    rule: ``position`` it has none; ``none`` no polygon covers it; ``only`` one alone does;
+    ``deepest``, ``area`` and ``path`` say what decided among several. covered_by: paths of all
+    that cover it, by precedence. border_of: those of them on whose border it lies, which belongs
+    to them. hole_of: those in whose hole it lies, which does not.
+    """
+
+    rule: str
+    covered_by: tuple[str, ...] = ()
+    border_of: tuple[str, ...] = ()
+    hole_of: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """For a person, in English."""
+        said = {
+            "position": "it has no position",
+            "none": "no polygon covers it",
+            "only": "one polygon covers it",
+            "deepest": "of the polygons that cover it, this is the deepest organization's",
+            "area": "of the deepest organizations' polygons that cover it, this is the smaller",
+            "path": "of the deepest, equally large polygons that cover it, this has the smaller "
+            "slug path",
+        }[self.rule]
+        if self.border_of:
+            said += f"; it lies on the border of {', '.join(self.border_of)}, which counts as in"
+        if self.hole_of:
+            said += f"; it lies in a hole of {', '.join(self.hole_of)}, which counts as out"
+        return said
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """Ground that two organisations' polygons cover, neither of them above the other.
+    winner: the path of the one that gets its points, by rule ``deepest``, ``area`` or ``path``."""
+
+    between: tuple[str, str]
+    area_m2: int
+    winner: str
+    rule: str
+
+
 class Jurisdictions:
     """The polygons of some organisations, made ready for many questions."""
 
@@ -55,12 +101,85 @@ class Jurisdictions:
         self, longitudes_deg: Sequence[float], latitudes_deg: Sequence[float]
     ) -> list[Jurisdiction | None]:
         """`owner` of many points at once."""
+        table: list[Jurisdiction | None] = [*self._ranked, None]
+        return [table[rank] for rank in self.ranks(longitudes_deg, latitudes_deg).tolist()]
+
+    def ranks(
+        self, longitudes_deg: Sequence[float], latitudes_deg: Sequence[float]
+    ) -> NDArray[numpy.int64]:
+        """For each point the rank of its owner, for `at`; -1 where no polygon covers it."""
+        if not (self._ranked and len(longitudes_deg)):
+            return numpy.full(len(longitudes_deg), -1, dtype=numpy.int64)
         points = shapely.points(longitudes_deg, latitudes_deg)
         which, covering = self._tree.query(points, predicate="covered_by")
-        best = numpy.full(len(points), len(self._ranked), dtype=numpy.int64)
+        nobody = len(self._ranked)
+        best = numpy.full(len(points), nobody, dtype=numpy.int64)
         numpy.minimum.at(best, which, covering)
-        table: list[Jurisdiction | None] = [*self._ranked, None]
-        return [table[index] for index in best]
+        best[best == nobody] = -1
+        return best
+
+    def at(self, rank: int) -> Jurisdiction:
+        return self._ranked[rank]
+
+    def explain(self, longitude_deg: float | None, latitude_deg: float | None) -> Explanation:
+        """By what rule `owner` decides; None where a point has no position."""
+        if longitude_deg is None or latitude_deg is None:
+            return Explanation(rule="position")
+        point = shapely.Point(longitude_deg, latitude_deg)
+        covering = sorted(self._tree.query(point, predicate="covered_by").tolist())
+        around = sorted(set(self._tree.query(point).tolist()) - set(covering))
+        return Explanation(
+            rule=_rule([self._ranked[rank] for rank in covering[:2]]),
+            covered_by=tuple(self._ranked[rank].path for rank in covering),
+            border_of=tuple(
+                self._ranked[rank].path
+                for rank in covering
+                if shapely.touches(self._ranked[rank].geometry, point)
+            ),
+            hole_of=tuple(
+                self._ranked[rank].path
+                for rank in around
+                if _fills(self._ranked[rank].geometry, point)
+            ),
+        )
+
+    def overlaps(self) -> tuple[Overlap, ...]:
+        """The ground that organisations contest, greatest first. Borders that only touch are not
+        contested, nor is what an organisation has inside one above it."""
+        found: list[Overlap] = []
+        if not self._ranked:
+            return ()
+        geometries = [each.geometry for each in self._ranked]
+        for first, second in self._tree.query(geometries, predicate="intersects").T.tolist():
+            winner, other = self._ranked[first], self._ranked[second]
+            if first >= second or _related(winner.path, other.path):
+                continue
+            area = area_m2(shapely.intersection(winner.geometry, other.geometry))
+            if area:
+                between = (winner.path, other.path)
+                rule = _rule([winner, other])
+                found.append(Overlap(between=between, area_m2=area, winner=winner.path, rule=rule))
+        return tuple(sorted(found, key=lambda each: (-each.area_m2, each.between)))
+
+
+def _rule(leading: Sequence[Jurisdiction]) -> str:
+    """What decides between the first two of those that cover a place, in order of precedence."""
+    if len(leading) < 2:
+        return "only" if leading else "none"
+    first, second = leading
+    if first.depth != second.depth:
+        return "deepest"
+    return "area" if first.area_m2 != second.area_m2 else "path"
+
+
+def _related(path: str, other: str) -> bool:
+    return other.startswith(f"{path}/") or path.startswith(f"{other}/")
+
+
+def _fills(geometry: BaseGeometry, point: shapely.Point) -> bool:
+    """Whether a point that the geometry does not cover lies in one of its holes."""
+    parts = shapely.get_parts(geometry)
+    return any(shapely.Polygon(part.exterior).covers(point) for part in parts)
 
 
 def read_geometry(document: Mapping[str, Any]) -> BaseGeometry:

@@ -102,6 +102,7 @@ class CoreApi:
     url: str
     context: Context
     session: aiohttp.ClientSession
+    app: FastAPI
 
     async def sign_in(self, name: str, password: str = PASSWORD) -> Caller:
         answer = await self.anybody()(
@@ -160,5 +161,5 @@ async def core_api(database: Database) -> AsyncIterator[CoreApi]:
     # No jar: what a test sends is what it says, and cookies are for the tests of cookies.
     jar = aiohttp.DummyCookieJar()
     async with served(app) as url, aiohttp.ClientSession(cookie_jar=jar) as session:
-        yield CoreApi(url, context, session)
+        yield CoreApi(url, context, session, app)
     access.close()

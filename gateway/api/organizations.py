@@ -4,28 +4,40 @@ An organisation is named by its id or its slug path, so its routes take slashes;
 different depth share a method.
 """
 
+import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
+from gateway.api.background import Progress
 from gateway.api.bodies import Body, Name, Reference, Text
 from gateway.api.context import Context, CurrentContext, CurrentPrincipal
+from gateway.api.services import current_services
 from gateway.api.shapes import (
     Shape,
     answer,
     given_version,
+    job_shape,
     organization_shape,
     page_shape,
+    partition_shape,
     required_version,
 )
-from registry import organizations
-from registry.database import Connection
+from registry import organizations, repartition
+from registry.database import Connection, Database
+from registry.errors import Conflict
 from registry.organizations import Counts, NewOrganization, Organization
 from registry.paging import MAX_LIMIT
 from registry.partition import Principal
+from registry.repartition import Plan
 
 router = APIRouter(prefix="/organizations", tags=["organizations"])
+
+LONG_POINTS = 10_000
+ATTEMPTS = 3
+PROGRESS_EVERY_S = 1.0
 
 
 class Geometry(BaseModel):
@@ -86,6 +98,39 @@ async def create_organization(
     return await _answer(context, principal, created, status=201)
 
 
+@router.post("/{reference:path}/partition")
+async def partition(
+    reference: str,
+    request: Request,
+    context: CurrentContext,
+    principal: CurrentPrincipal,
+    dry_run: bool = False,
+    include_explicit: bool = False,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> Response:
+    """Give the points created under an organisation to the polygons again; with `dry_run` only
+    say what would move and why. Up to 10,000 points the answer is the report; more are a job's
+    work: 202, and the report is the job's."""
+    number = await context.database.read(lambda c: repartition.in_scope(c, principal, reference))
+
+    async def work(progress: Progress) -> Shape:
+        return await partitioned(
+            context.database,
+            principal,
+            reference,
+            dry_run=dry_run,
+            include_explicit=include_explicit,
+            progress=progress,
+        )
+
+    if number <= LONG_POINTS:
+        return answer(await work(_unwatched))
+    kind = "partition dry run" if dry_run else "partition"
+    job = await current_services(request).jobs.start(principal, kind, work, idempotency_key)
+    headers = {"Location": f"/api/v1/jobs/{job.id}"}
+    return answer(job_shape(job), status=202, headers=headers)
+
+
 @router.put("/{reference:path}/jurisdiction")
 async def set_jurisdiction(
     reference: str,
@@ -135,6 +180,73 @@ async def delete_organization(
     await context.database.write(lambda c: organizations.delete(c, principal, reference, version))
     context.access.forget_all()
     return Response(status_code=204)
+
+
+async def _unwatched(done: int, total: int | None, report: Mapping[str, object] | None) -> None:
+    """Somebody waits for the answer itself."""
+
+
+async def partitioned(
+    database: Database,
+    principal: Principal,
+    reference: str,
+    *,
+    dry_run: bool,
+    include_explicit: bool,
+    progress: Progress,
+) -> Shape:
+    """Plan and, unless it is a dry run, apply; again where something changed in between. Cancelled
+    while it plans, it leaves nothing.
+
+    Raises: NotFound, Forbidden; Conflict where things kept changing; DatabaseAway.
+    """
+    for left in reversed(range(ATTEMPTS)):
+        plan = await _planned(database, principal, reference, include_explicit, progress)
+        if dry_run:
+            break
+        try:
+            await database.write(lambda c, plan=plan: repartition.apply(c, principal, plan))  # type: ignore[misc]
+            break
+        except Conflict:
+            if not left:
+                raise
+    return partition_shape(plan, dry_run=dry_run)
+
+
+async def _planned(
+    database: Database,
+    principal: Principal,
+    reference: str,
+    include_explicit: bool,
+    progress: Progress,
+) -> Plan:
+    """The plan, made in the database's own thread; its progress is told from this one."""
+    said = (0, 0)
+    stopped = False
+
+    def tell(done: int, total: int) -> None:
+        nonlocal said
+        said = (done, total)
+        if stopped:
+            raise Conflict("cancelled")
+
+    planning = asyncio.ensure_future(
+        database.read(
+            lambda c: repartition.plan(
+                c, principal, reference, include_explicit=include_explicit, progress=tell
+            )
+        )
+    )
+    try:
+        while not planning.done():
+            await asyncio.wait([planning], timeout=PROGRESS_EVERY_S)
+            if not planning.done():
+                await progress(*said, None)
+        return await planning
+    finally:
+        stopped = True
+        planning.cancel()
+        await asyncio.gather(planning, return_exceptions=True)
 
 
 async def _answer(

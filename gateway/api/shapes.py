@@ -16,6 +16,7 @@ from registry.organizations import Counts, Organization, OrganizationRef
 from registry.paging import Page
 from registry.patches import Patch
 from registry.points import Move, Point
+from registry.repartition import Plan
 from registry.systems import System
 from registry.units import Unit
 from registry.users import User
@@ -147,6 +148,55 @@ def move_shape(move: Move) -> Shape:
         "from": move.source,
         "to": move.target,
         "assigned_by": move.assigned_by,
+    }
+
+
+def partition_shape(plan: Plan, *, dry_run: bool) -> Shape:
+    """What a re-partition moves and why; moves are the first 1,000, flows count them all."""
+    return {
+        "organization": plan.path,
+        "dry_run": dry_run,
+        "examined": plan.examined,
+        "explicit": plan.explicit,
+        "without_position": plan.without_position,
+        "unassigned": plan.unassigned,
+        "moved": plan.moved,
+        "moves": [
+            {
+                "point": each.point_id,
+                "name": each.name,
+                "from": each.source,
+                "to": each.target,
+                "was_assigned_by": each.was_assigned_by,
+                "assigned_by": each.assigned_by,
+                "why": {
+                    "rule": each.why.rule,
+                    "covered_by": list(each.why.covered_by),
+                    "border_of": list(each.why.border_of),
+                    "hole_of": list(each.why.hole_of),
+                    "sentence": each.why.sentence,
+                },
+            }
+            for each in plan.moves
+        ],
+        "flows": [
+            {
+                "from": each.source,
+                "to": each.target,
+                "assigned_by": each.assigned_by,
+                "points": each.points,
+            }
+            for each in plan.flows
+        ],
+        "overlaps": [
+            {
+                "between": list(each.between),
+                "area_m2": each.area_m2,
+                "winner": each.winner,
+                "rule": each.rule,
+            }
+            for each in plan.overlaps
+        ],
     }
 
 
