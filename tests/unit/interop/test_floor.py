@@ -216,6 +216,83 @@ def test_taking_a_member_out_of_the_patch_unkeys_it() -> None:
     assert floor.holder == TRUNK
 
 
+def test_a_member_that_may_no_longer_talk_loses_the_floor_it_holds() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK, hold_s=60), 0.0)
+    members = {
+        TRUNK: m.Member(channel=TRUNK, direction=m.Direction.LISTEN),
+        PTT: m.Member(channel=PTT),
+    }
+    floor, effects = step(floor, m.RulesChanged(rules=rules(members=members)), 0.5)
+    assert unkeys(effects) == [PTT]
+    assert floor.holder is None
+    floor, effects = step(floor, m.RulesChanged(rules=rules()), 5.0)
+    assert floor.holder == TRUNK
+    assert keys(effects) == [PTT]
+
+
+def test_a_talk_that_turns_out_to_be_encrypted_is_bridged_no_longer() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK), 0.0)
+    floor, effects = step(floor, talk(TRUNK, encrypted=True), 0.5)
+    assert unkeys(effects) == [PTT]
+    floor, effects = step(floor, talk(TRUNK), 1.0)
+    assert floor.holder is None
+    assert keys(effects) == []
+
+
+def test_nothing_is_awaited_of_a_busy_member_that_left() -> None:
+    floor, _ = step(floor_of(rules()), talk(TRUNK, hold_s=60), 0.0)
+    busy = m.KeyAnswered(channel=PTT, transmission=floor.transmission, outcome="busy")
+    floor, _ = step(floor, busy, 0.1)
+    floor, _ = step(floor, m.RulesChanged(rules=rules(voice=m.Voice.EVENTS)), 0.2)
+    assert PTT not in floor.missed
+    assert deadline_s(floor) > 5.0  # else the bridge would step without end
+
+
+def test_a_talk_alone_does_not_make_an_absent_agent_present() -> None:
+    floor = m.Floor(tag="t", rules=rules())
+    floor, effects = step(floor, talk(TRUNK, hold_s=60), 0.0)
+    assert floor.holder == TRUNK
+    assert keys(effects) == []
+    assert floor.present == frozenset()
+
+
+def test_of_two_dispatchers_the_second_is_denied_and_not_keyed_later_for_nobody() -> None:
+    first, second = m.Pressed(user="a", alias="A"), m.Pressed(user="b", alias="B")
+    floor, _ = step(floor_of(rules()), first, 0.0)
+    floor, effects = step(floor, second, 0.1)
+    assert [e.decision for e in effects if isinstance(e, m.Decided)] == ["denied"]
+    floor, effects = step(floor, m.Released(user="a"), 0.5)
+    floor, effects = step(floor, m.Tick(), 2.4)
+    assert floor.holder is None
+    assert keys(effects) == []
+    floor, _ = step(floor, m.Released(user="b"), 2.5)
+    floor, effects = step(floor, second, 3.0)
+    assert floor.holder == "user/b"
+
+
+def test_a_dispatcher_waits_where_the_patch_has_a_queue() -> None:
+    floor, _ = step(floor_of(rules(queue=True)), talk(TRUNK, hold_s=60), 0.0)
+    press = m.Pressed(user="a", alias="A", channel=PTT)
+    floor, effects = step(floor, press, 0.1)
+    assert [(e.decision, e.position) for e in effects if isinstance(e, m.Decided)] == [
+        ("queued", 1)
+    ]
+    floor, effects = step(floor, ended(TRUNK), 0.5)
+    floor, effects = step(floor, press, 2.0)
+    assert floor.holder == "user/a"
+    assert sorted(keys(effects)) == [PTT, TRUNK]
+    assert floor.talk is not None
+    assert floor.talk.pressed_on == PTT
+
+
+def test_pressing_again_while_holding_keeps_the_same_transmission() -> None:
+    press = m.Pressed(user="a", alias="A")
+    floor, _ = step(floor_of(rules()), press, 0.0)
+    transmission = floor.transmission
+    floor, effects = step(floor, press, 0.1)
+    assert (floor.transmission, keys(effects)) == (transmission, [])
+
+
 # --- over any sequence --------------------------------------------------------------------------
 
 CHANNELS = (TRUNK, PTT, THIRD)
@@ -268,7 +345,8 @@ any_rules = st.builds(
     queue=st.booleans(),
     voice=st.sampled_from(m.Voice),
 )
-histories = st.lists(st.tuples(st.floats(0, 3), inputs), max_size=60)
+changes = st.builds(m.RulesChanged, rules=any_rules)
+histories = st.lists(st.tuples(st.floats(0, 3), inputs | changes), max_size=60)
 
 
 class Air:
@@ -296,8 +374,11 @@ def check_invariants(floor: m.Floor) -> None:
     assert holders == ([floor.holder] if floor.holder is not None else [])
     assert floor.holder is not None or not floor.keyed
     for channel_id in floor.keyed:
+        assert channel_id in floor.rules.members
         assert floor.rules.keyable(channel_id)
         assert channel_id not in floor.talks, "keyed while it talks itself"
+    for channel_id in floor.missed:
+        assert floor.rules.keyable(channel_id), "awaited for nothing"
     if floor.holder in CHANNELS:
         assert floor.rules.members[floor.holder].may_talk
 
@@ -308,6 +389,7 @@ def test_never_two_holders_no_double_key_and_always_back_to_idle(
     rules_: m.Rules, history: list[tuple[float, m.Input]]
 ) -> None:
     floor, now_s, air = floor_of(rules_), 0.0, Air(rules_.lease_s)
+    lease_s = rules_.lease_s
     for wait_s, happened in history:
         now_s += wait_s
         floor, effects = step(floor, happened, now_s)
@@ -325,6 +407,7 @@ def test_never_two_holders_no_double_key_and_always_back_to_idle(
         at_s = deadline_s(floor)
         if at_s == float("inf"):
             break
+        assert not at_s < now_s, "a deadline that is over would be stepped without end"
         now_s = max(now_s, at_s)
         floor, effects = step(floor, m.Tick(), now_s)
         air.obey(effects, now_s)
@@ -332,7 +415,7 @@ def test_never_two_holders_no_double_key_and_always_back_to_idle(
     assert floor.holder is None
     assert not floor.talks
     assert not floor.keyed
-    assert all(until <= now_s + rules_.lease_s for _, until in air.keyed.values())
+    assert all(until <= now_s + lease_s for _, until in air.keyed.values())
 
 
 @settings(max_examples=200, deadline=None)
