@@ -171,27 +171,25 @@ def discover(
     """ONVIF devices by WS-Discovery, or by unicast probe of a subnet.
 
     --register takes the devices' password from HUTONG_DEVICE_PASSWORD, or asks for it."""
-    from gateway.commands import discover_devices
+    from adapters.errors import InvalidSettings
+    from adapters.events import Scope
+    from gateway.commands import Registering, discover_devices
 
     settings = _settings()
-    password = ""
+    registering = None
     if register is not None:
-        password = os.environ.get("HUTONG_DEVICE_PASSWORD") or typer.prompt(
-            "Password of the devices", hide_input=True, default="", show_default=False
-        )
-    refused = asyncio.run(
-        discover_devices(
-            settings,
-            interfaces=tuple(interface or ()),
-            subnets=tuple(subnet or ()),
-            timeout_s=timeout_s,
-            register=register,
-            username=username,
-            password=password,
-        )
+        password = _secret("HUTONG_DEVICE_PASSWORD", "Password of the devices", confirm=False)
+        registering = Registering(organization=register, username=username, password=password)
+    scope = Scope(
+        interfaces=tuple(interface or ()), subnets=tuple(subnet or ()), timeout_s=timeout_s
     )
+    try:
+        found, refused = asyncio.run(discover_devices(settings, scope, registering))
+    except InvalidSettings as error:
+        raise Failed(str(error), code=2) from None
     if refused:
-        raise Failed(f"{refused} devices were not registered", code=3)
+        message = f"{refused} of {found} devices were not registered"
+        raise Failed(message, code=3 if refused < found else 1)
 
 
 @database_app.command("upgrade")
@@ -207,7 +205,7 @@ def user_add(
     name: str,
     role: Annotated[
         str,
-        typer.Option(help="viewer, dispatcher, integrator, auditor or admin."),
+        typer.Option(help="viewer, dispatcher, integrator, auditor, clear_view or admin."),
     ],
     organization: Annotated[str, typer.Option(help="Slug path, such as shenhe/wanlian.")],
     district: Annotated[
@@ -216,11 +214,12 @@ def user_add(
 ) -> None:
     """Add a user; the password comes from HUTONG_USER_PASSWORD, or is asked for."""
     from gateway.commands import add_user
+    from registry.partition import Role
 
+    if role not in set(Role):
+        raise Failed(f"--role must be one of {', '.join(Role)}, not {role!r}", code=2)
     settings = _settings()
-    password = os.environ.get("HUTONG_USER_PASSWORD") or typer.prompt(
-        "Password", hide_input=True, confirmation_prompt=True
-    )
+    password = _secret("HUTONG_USER_PASSWORD", "Password", confirm=True)
     asyncio.run(add_user(settings, name, password, role, organization, district))
 
 
@@ -232,6 +231,18 @@ def doctor() -> None:
     failed = asyncio.run(examine(_settings()))
     if failed:
         raise Failed(f"{failed} of the checks failed")
+
+
+def _secret(variable: str, question: str, *, confirm: bool) -> str:
+    """From the environment, else from a person: never from the command line, which all can see."""
+    if variable in os.environ:
+        return os.environ[variable]
+    if not sys.stdin.isatty():
+        raise Failed(f"set {variable}, or run this at a terminal to be asked", code=2)
+    answer: str = typer.prompt(
+        question, hide_input=True, confirmation_prompt=confirm, default="", show_default=False
+    )
+    return answer
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
 """What the command line does beyond starting a node."""
 
 import asyncio
+import dataclasses
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 from adapters import catalog
 from adapters.errors import AdapterError
@@ -16,12 +16,13 @@ from gateway.api.devices import found_sources, identity_of
 from gateway.bus.client import check as check_broker
 from gateway.bus.link import parse_broker_url
 from gateway.settings import Settings
-from gateway.startup import broker, open_database, prepare_data_dir, sealer_of
+from gateway.startup import CannotStart, broker, open_database, prepare_data_dir, sealer_of
 from gateway.vision import available
-from registry import devices
+from registry import devices, organizations
+from registry.binding import Registration
 from registry.database import Connection, Database
 from registry.devices import NewDevice
-from registry.errors import RegistryError
+from registry.errors import Conflict, Invalid, NotFound, RegistryError
 from registry.partition import SYSTEM
 
 LEAST_FREE_BYTES = 1 << 30
@@ -46,11 +47,13 @@ async def upgrade_database(settings: Settings) -> None:
 async def add_user(
     settings: Settings, name: str, password: str, role: str, organization: str, district: str
 ) -> None:
-    """Raises: CannotStart, RegistryError."""
+    """Raises: CannotStart, RegistryError. role and organization are checked by the registry."""
     prepare_data_dir(settings)
     database = open_database(settings)
     try:
         await database.upgrade()
+        if not district:
+            await _check_organization(database, organization)
         await bootstrap.add_user(
             database,
             name=name,
@@ -60,87 +63,107 @@ async def add_user(
             district=district,
         )
         say(f"user {name} is {role} at {organization}")
+    except Conflict:
+        raise CannotStart(f"there is a user {name!r} already") from None
+    except Invalid as error:
+        said = (f"{each.field.rpartition('.')[2]}: {each.reason}" for each in error.reasons)
+        raise CannotStart("; ".join(said)) from None
     finally:
         await database.close()
+
+
+async def _check_organization(database: Database, path: str) -> None:
+    try:
+        await database.read(lambda connection: organizations.get(connection, SYSTEM, path))
+    except NotFound as error:
+        raise CannotStart(f"{error}; --district NAME makes a first one") from None
 
 
 # --- discovery ------------------------------------------------------------------------------------
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Registering:
+    """What to do with found devices. organization: id or slug path."""
+
+    organization: str
+    username: str
+    password: str = dataclasses.field(repr=False)
+
+
 async def discover_devices(
-    settings: Settings,
-    *,
-    interfaces: tuple[str, ...],
-    subnets: tuple[str, ...],
-    timeout_s: float,
-    register: str | None,
-    username: str,
-    password: str,
-) -> int:
-    """Print what is found, register it where asked; gives how many were refused."""
-    scope = Scope(interfaces=interfaces, subnets=subnets, timeout_s=timeout_s)
-    found = [each async for each in _each(scope)]
-    for each in found:
-        say(f"{each.endpoint}\t{each.name}\t{each.hardware}\t{each.location}")
-    say(f"{len(found)} devices found")
-    if register is None or not found:
-        return 0
+    settings: Settings, scope: Scope, registering: Registering | None
+) -> tuple[int, int]:
+    """Print what is found, register it where asked; gives how many were found and refused.
+
+    Raises: InvalidSettings for a scope that cannot be; CannotStart, DatabaseAway.
+    """
+    if registering is None:
+        return len(await _found(scope)), 0
     prepare_data_dir(settings)
     database = open_database(settings)
     try:
         await database.upgrade()
-        sealed = sealer_of(settings).seal(password) if password else None
+        await _check_organization(database, registering.organization)
+        found = await _found(scope)
+        sealer = sealer_of(settings)
+        sealed = sealer.seal(registering.password) if registering.password else None
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def one(each: Found) -> bool:
             async with slots:
-                return await _register(database, each, register, username, password, sealed)
+                return await _register(database, each, registering, sealed)
 
         results = await asyncio.gather(*(one(each) for each in found))
     finally:
         await database.close()
-    return results.count(False)
+    return len(found), results.count(False)
 
 
-def _each(scope: Scope) -> AsyncIterator[Found]:
-    return catalog.load("onvif").discover(scope)
+async def _found(scope: Scope) -> list[Found]:
+    found = [each async for each in catalog.load("onvif").discover(scope)]
+    for each in found:
+        say("\t".join((each.endpoint, each.name, each.hardware, each.location)).rstrip())
+    say(f"devices found: {len(found)}")
+    return found
 
 
 async def _register(
-    database: Database,
-    found: Found,
-    organization: str,
-    username: str,
-    password: str,
-    sealed: bytes | None,
+    database: Database, found: Found, registering: Registering, sealed: bytes | None
 ) -> bool:
+    username = registering.username
     new = NewDevice(
         adapter="onvif",
         endpoint=found.endpoint,
-        organization=organization,
+        organization=registering.organization,
         username=username,
         secret=sealed,
     )
+    adapter = video_adapter("onvif", found.endpoint, username, registering.password, {})
     try:
-        inventory = await video_adapter("onvif", found.endpoint, username, password, {}).probe()
+        inventory = await adapter.probe()
 
-        def write(connection: Connection) -> int:
-            return len(
-                devices.register(
-                    connection,
-                    SYSTEM,
-                    new,
-                    found_sources(inventory),
-                    identity=identity_of(inventory),
-                    clock_offset_s=inventory.clock_offset_s,
-                ).bound
+        def write(connection: Connection) -> Registration:
+            return devices.register(
+                connection,
+                SYSTEM,
+                new,
+                found_sources(inventory),
+                identity=identity_of(inventory),
+                clock_offset_s=inventory.clock_offset_s,
             )
 
-        bound = await database.write(write)
-    except (AdapterError, RegistryError) as error:
+        done = await database.write(write)
+    except AdapterError as error:
+        say(f"{found.endpoint}: refused: {error.message}")
+        return False
+    except RegistryError as error:
         say(f"{found.endpoint}: refused: {error}")
         return False
-    say(f"{found.endpoint}: registered, {bound} of {len(inventory.sources)} sources bound")
+    say(
+        f"{found.endpoint}: registered, sources bound to points: {len(done.bound)}, "
+        f"new points: {len(done.created)}, ambiguous: {len(done.ambiguous)}"
+    )
     return True
 
 
@@ -154,6 +177,7 @@ async def examine(settings: Settings) -> int:
         ("disk", _disk),
         ("database", _database),
         ("broker", _broker),
+        ("media", _media),
         ("pictures", _pictures),
         ("clock", _clock),
     ]
@@ -162,10 +186,23 @@ async def examine(settings: Settings) -> int:
         try:
             said = await check(settings)
             say(f"ok      {name}: {said}")
+        except _NotChecked as reason:
+            say(f"-       {name}: {reason}")
         except Exception as error:
             failed += 1
-            say(f"FAILED  {name}: {error}")
+            say(f"FAILED  {name}: {error or type(error).__name__}")
     return failed
+
+
+class _NotChecked(Exception):
+    """Something else has to be put right first."""
+
+
+def _need_data_dir(settings: Settings) -> None:
+    try:
+        prepare_data_dir(settings)
+    except CannotStart:
+        raise _NotChecked("not checked, it needs the data directory") from None
 
 
 async def _data_dir(settings: Settings) -> str:
@@ -173,6 +210,7 @@ async def _data_dir(settings: Settings) -> str:
 
 
 async def _disk(settings: Settings) -> str:
+    _need_data_dir(settings)
     free = shutil.disk_usage(settings.data_dir).free
     if free < LEAST_FREE_BYTES:
         raise OSError(f"only {free >> 20} MiB are free: make room, events and clips need it")
@@ -180,6 +218,8 @@ async def _disk(settings: Settings) -> str:
 
 
 async def _database(settings: Settings) -> str:
+    if settings.database.startswith("sqlite:"):
+        _need_data_dir(settings)
     database = open_database(settings)
     try:
         await database.upgrade()
@@ -195,10 +235,21 @@ async def _broker(settings: Settings) -> str:
         address = parse_broker_url(settings.mqtt_url.get_secret_value())
         await check_broker(address)
         return f"{address.shown} answers"
-    async with broker(settings, Path(settings.data_dir) / "doctor") as (address, _):
-        await check_broker(address)
-    shutil.rmtree(settings.data_dir / "doctor", ignore_errors=True)
+    _need_data_dir(settings)
+    try:
+        async with broker(settings, settings.data_dir / "doctor") as (address, _):
+            await check_broker(address)
+    finally:
+        shutil.rmtree(settings.data_dir / "doctor", ignore_errors=True)
     return "the embedded broker starts and answers"
+
+
+async def _media(_settings: Settings) -> str:
+    try:
+        import av
+    except ImportError as error:
+        raise OSError(f"PyAV cannot be loaded ({error}): install what it names") from None
+    return f"PyAV {av.__version__} is usable"
 
 
 async def _pictures(_settings: Settings) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import secrets
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from gateway import logs
 from gateway.demo.build import Builder, BuildFailed, Person
 from gateway.demo.district import DISTRICT, CameraPlan, cameras
 from gateway.demo.simulation import (
@@ -43,8 +45,15 @@ async def demo(settings: Settings, *, camera_count: int, as_json: bool, traffic:
     master_port = free_udp_port()
     with tempfile.TemporaryDirectory(prefix="hutong-demo-") as folder:
         settings = settings.model_copy(
-            update={"data_dir": Path(folder), "database_url": None, "mqtt_url": None}
+            update={
+                "data_dir": Path(folder),
+                "database_url": None,
+                "mqtt_url": None,
+                "public_url": "",
+            }
         )
+        # Progress and sign-ins are what people look for; what goes wrong is still said.
+        logs.configure(settings.log_format, logging.WARNING)
         content = scenario(
             plans,
             secret=secret,
@@ -55,7 +64,7 @@ async def demo(settings: Settings, *, camera_count: int, as_json: bool, traffic:
         file = Path(folder) / "scenario.yaml"
         write(file, content)
         _say("starting simulated cameras, repeaters, radios and a push-to-talk server")
-        async with playing(file) as simulation:
+        async with playing(file, Path(folder) / "simulators.log") as simulation:
             from gateway.app import run
             from gateway.startup import CannotStart
 
@@ -91,8 +100,10 @@ async def _build(
         organization=DISTRICT,
         district="沈河区",
     )
-    async with aiohttp.ClientSession() as http:
-        builder = Builder(http, node.url, _say)
+    # We ask ourselves: whose certificate it is does not matter.
+    connector = aiohttp.TCPConnector(ssl=False)
+    async with aiohttp.ClientSession(connector=connector) as http:
+        builder = Builder(http, _own_url(node), _say)
         await builder.sign_in("admin", password_of("admin"))
         await builder.organizations()
         people, _ = await asyncio.gather(builder.users(password_of), builder.points(plans))
@@ -102,6 +113,15 @@ async def _build(
         await builder.devices(found, plans, _rtsp_bodies(simulated["rtsp"], secret))
         await builder.settled(len(found) + RTSP_CAMERAS)
     return people, simulated
+
+
+def _own_url(node: "Node") -> str:
+    """Where we reach the gateway ourselves: its own name may resolve for others only."""
+    host = node.settings.http_host
+    if host not in ("0.0.0.0", "::"):
+        return node.url
+    loopback = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
+    return f"{node.settings.scheme}://{loopback}:{node.url.rpartition(':')[2]}"
 
 
 def _rtsp_bodies(urls: list[str], secret: str) -> list[dict[str, Any]]:
@@ -152,11 +172,17 @@ def _announce(
 
 
 def _for_people(node: "Node", people: list[Person], simulated: dict[str, Any]) -> str:
-    lines = ["", f"Hutong is ready: {node.url}", ""]
-    lines += [
-        f"  {person.name:<12} {person.password:<24} {person.role:<11} {person.organization}"
-        for person in people
+    rows = [("name", "password", "role", "at")]
+    rows += [(each.name, each.password, each.role, each.organization) for each in people]
+    table = [f"  {row[0]:<12} {row[1]:<22} {row[2]:<12} {row[3]}" for row in rows]
+    lines = [
+        "",
+        f"Hutong is ready: {node.url}",
+        "",
+        *table,
+        "",
+        f"Press radios and unplug cameras: {simulated['control']} (see simulators/README.md)",
+        "Ctrl-C ends everything.",
+        "",
     ]
-    lines += ["", f"Radios and cameras can be pressed and unplugged at {simulated['control']}"]
-    lines += ["Ctrl-C ends everything.", ""]
     return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import secrets
 import signal
 import socket
 import sys
@@ -35,11 +36,12 @@ def scenario(
 ) -> dict[str, Any]:
     """The scenario of the demo. secret: the common part of all passwords in it. traffic: whether
     radios and phones talk by themselves."""
+    series = secrets.token_hex(2).upper()
     return {
         "cameras": {
             "clip_cache": str(clips),
             "discovery": {"interfaces": ["127.0.0.1"]},
-            "onvif": [_onvif(plan) for plan in cameras],
+            "onvif": [_onvif(plan, series) for plan in cameras],
             "rtsp": [
                 {
                     "name": f"property-{number}",
@@ -75,12 +77,13 @@ def scenario(
     }
 
 
-def _onvif(plan: CameraPlan) -> dict[str, Any]:
+def _onvif(plan: CameraPlan, series: str) -> dict[str, Any]:
     return {
         "name": f"camera-{plan.number:03d}",
         "username": plan.username,
         "password": plan.password,
-        "serial": f"HT{plan.number:08d}",
+        # Its address in WS-Discovery follows from it: two demos must not be taken for one.
+        "serial": f"HT{series}{plan.number:04d}",
         "host": plan.host,
         "location": plan.place,
         "ptz": plan.ptz,
@@ -111,8 +114,9 @@ def write(file: Path, content: dict[str, Any]) -> None:
 class Simulation:
     """The child that plays. It ends with us, also when we die: it watches its standard input."""
 
-    def __init__(self, child: asyncio.subprocess.Process) -> None:
+    def __init__(self, child: asyncio.subprocess.Process, log: Path) -> None:
         self._child = child
+        self._log = log
 
     async def addresses(self) -> dict[str, Any]:
         """Where everything listens, once it does. Raises: SimulationFailed."""
@@ -124,7 +128,9 @@ class Simulation:
             raise SimulationFailed("the simulators did not start within 30 s") from None
         if not line:
             code = await self._child.wait()
-            raise SimulationFailed(f"the simulators ended at once (exit code {code})")
+            said = self._log.read_text(encoding="utf-8", errors="replace").strip()
+            reason = said.rpartition("\n")[2] or f"exit code {code}"
+            raise SimulationFailed(f"the simulators ended at once: {reason}")
         found: dict[str, Any] = json.loads(line)
         return found
 
@@ -142,18 +148,19 @@ class Simulation:
 
 
 @contextlib.asynccontextmanager
-async def playing(file: Path) -> AsyncIterator[Simulation]:
-    """Play a scenario file in a child process."""
+async def playing(file: Path, log: Path) -> AsyncIterator[Simulation]:
+    """Play a scenario file in a child process. log: the file that gets what it says."""
     command = ["-m", "simulators", "scenario", str(file), "--exit-with-stdin"]
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=None,
-        start_new_session=True,  # Ctrl-C is for us; we end it in order
-    )
-    simulation = Simulation(child)
+    with log.open("wb") as said:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=said,
+            start_new_session=True,  # Ctrl-C is for us; we end it in order
+        )
+    simulation = Simulation(child, log)
     try:
         yield simulation
     finally:
