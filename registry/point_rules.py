@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.errors import Invalid, Reason
 from registry.jurisdictions import is_position
+from registry.machine_file import attribute_reasons
 
 if TYPE_CHECKING:
     from registry.points import Point
@@ -79,7 +80,7 @@ def _text_reasons(values: Mapping[str, Any]) -> list[Reason]:
         reasons.append(Reason(field="attributes", reason=f"must be at most {most} bytes of JSON"))
     elif "\\u0000" in attributes:
         reasons.append(Reason(field="attributes", reason="must not hold a NUL character"))
-    return reasons
+    return [*reasons, *attribute_reasons(values["attributes"])]
 
 
 def _choice_reasons(values: Mapping[str, Any]) -> list[Reason]:

@@ -1,0 +1,1 @@
+"""Points in and out: spreadsheets and GeoJSON."""
