@@ -11,9 +11,9 @@ from brokers import RunningBroker, free_port, running
 from conftest import wait_until
 
 from gateway.bus.client import Bus, check
-from gateway.bus.errors import BrokerAway, BrokerRefused
-from gateway.bus.link import BrokerAddress, connect, parse_broker_url
-from gateway.bus.messages import decode
+from gateway.bus.errors import BrokerAway, BrokerNotStarted, BrokerRefused
+from gateway.bus.link import BrokerAddress, Link, connect, parse_broker_url
+from gateway.bus.messages import decode, encode
 from gateway.bus.presence import Presence
 from gateway.bus.topics import Topics
 
@@ -184,3 +184,153 @@ def test_a_broker_url_hides_its_password() -> None:
     address = parse_broker_url("mqtts://u%40x:s3cret@broker")
     assert (address.username, address.password, address.port) == ("u@x", "s3cret", 8883)
     assert "s3cret" not in repr(address)
+
+
+async def test_a_node_that_falls_silent_is_told_of_without_any_message(
+    embedded_broker: RunningBroker,
+) -> None:
+    told: list[str] = []
+    async with joined(embedded_broker, "watcher") as watcher:
+        presence = Presence(watcher, asyncio.get_running_loop().time)
+        presence.on_change(told.append)
+        status = b'{"state":"online","epoch":"e","uptime_ms":1,"ttl_s":0.2}'
+        watcher.publish("hutong/v1/status/silent", status)
+        await wait_until(lambda: presence.believes("silent", "e"))
+        told.clear()
+        await wait_until(lambda: told == ["silent"])
+        assert not presence.believes("silent", "e")
+
+
+async def test_only_what_is_new_in_a_status_is_told(embedded_broker: RunningBroker) -> None:
+    told: list[str] = []
+    async with joined(embedded_broker, "watcher") as watcher:
+        presence = Presence(watcher, asyncio.get_running_loop().time)
+        presence.on_change(told.append)
+        for uptime_ms, bridge_epoch in ((1, 0), (2, 0), (3, 0), (4, 7)):
+            status = {"state": "online", "epoch": "e", "uptime_ms": uptime_ms, "ttl_s": 30}
+            watcher.publish("hutong/v1/status/n", encode({**status, "bridge_epoch": bridge_epoch}))
+        await wait_until(lambda: presence.nodes().get("n", {}).get("bridge_epoch") == 7)
+        assert told.count("n") == 2
+        assert (presence.clock_ms("n") or 0) >= 4
+
+
+async def test_two_processes_with_one_name_do_not_answer_each_other_without_end(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with joined(embedded_broker, "same") as one, joined(embedded_broker, "same") as other:
+        before = one.counters.sent + other.counters.sent
+        async with asyncio.timeout(5):
+            for number in range(200):
+                seen = one.counters.received
+                one.publish("hutong/v1/status/probe", b'{"epoch":"%d"}' % number)
+                await wait_until(lambda seen=seen: one.counters.received > seen)
+        assert one.counters.sent + other.counters.sent - before < 220
+
+
+async def test_what_is_subscribed_while_it_connects_is_heard(broker: RunningBroker) -> None:
+    got: list[bytes] = []
+    bus = Bus(broker.address, node="n", topics=Topics())
+    late = "hutong/v1/org/channels/command/d/c"
+    subscribe = bus._subscribe
+
+    async def slowly(link: Link, pattern: str, qos: int) -> None:
+        await subscribe(link, pattern, qos)
+        if late not in bus._handlers:
+            bus.subscribe(late, lambda _t, payload: got.append(payload))
+
+    bus._subscribe = slowly  # type: ignore[method-assign]
+    task = asyncio.create_task(bus.run())
+    try:
+        await wait_until(lambda: bus.connected.is_set())
+        bus.publish(late, b"heard")
+        await wait_until(lambda: got == [b"heard"])
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_handlers_own_mistake_is_counted_and_the_connection_stays(
+    broker: RunningBroker,
+) -> None:
+    got: list[bytes] = []
+
+    def handler(_topic: str, payload: bytes) -> None:
+        if payload == b"poison":
+            raise TypeError("not foreseen")
+        got.append(payload)
+
+    async with joined(broker, "n") as bus:
+        bus.subscribe("hutong/v1/org/channels/event/#", handler)
+        topic = "hutong/v1/org/channels/event/d/c"
+        await wait_until(lambda: bus.publish(topic, b"probe") and got)
+        bus.publish(topic, b"poison")
+        bus.publish(topic, b"good")
+        await wait_until(lambda: got[-1] == b"good")
+        assert bus.counters.unreadable == 1
+        assert bus.counters.connects == 1
+
+
+async def test_a_disowned_state_is_never_sent_again(broker: RunningBroker) -> None:
+    topic = "hutong/v1/org/patches/state/d/p"
+    async with joined(broker, "n") as bus, joined(broker, "other") as other:
+        bus.set_state(topic, {"floor": "taken"})
+        other_heard: list[bytes] = []
+        other.subscribe(topic, lambda _t, payload: other_heard.append(payload))
+        await wait_until(lambda: other_heard)
+        bus.disown(topic)
+        other.set_state(topic, {"floor": "idle"})
+        await wait_until(lambda: other_heard[-1] == b'{"floor":"idle"}')
+        link = bus._link
+        assert link is not None
+        await link.close()
+        await wait_until(lambda: bus.counters.connects == 2)
+        bus.set_state("hutong/v1/org/patches/state/d/q", {})
+        heard: list[bytes] = []
+        async with connect(broker.address, "r", lambda _t, p: heard.append(p)) as reader:
+            await reader.subscribe("hutong/v1/org/patches/state/#", 1)
+            await wait_until(lambda: len(heard) == 2)
+        assert b'{"floor":"taken"}' not in heard
+
+
+async def test_leaving_says_offline_and_all_that_was_still_to_be_said(
+    broker: RunningBroker,
+) -> None:
+    async with joined(broker, "watcher") as watcher:
+        presence = Presence(watcher, asyncio.get_running_loop().time)
+        heard: list[bytes] = []
+        watcher.subscribe("hutong/v1/org/points/state/#", lambda _t, p: heard.append(p))
+        async with joined(broker, "n") as bus:
+            await wait_until(lambda: presence.believes("n", bus.epoch))
+            bus.set_state("hutong/v1/org/points/state/d/p", {"status": "offline"})
+            await bus.leave()
+        await wait_until(lambda: heard == [b'{"status":"offline"}'])
+        await wait_until(lambda: not presence.believes("n", bus.epoch))
+
+
+async def test_the_highest_bridge_epoch_of_a_node_is_obeyed_and_told() -> None:
+    bus = Bus(BrokerAddress(host="127.0.0.1", port=1), node="n", topics=Topics())
+    assert bus.obeys_bridge(3)
+    assert not bus.obeys_bridge(2)
+    assert bus.obeys_bridge(4)
+    assert bus.status()["bridge_epoch"] == 4
+
+
+async def test_the_embedded_broker_comes_back_after_a_start_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.bus.broker._TRY_AGAIN_AFTER_S", 0.01)
+    async with running("embedded", tmp_path) as broker:
+        embedded = broker.broker  # type: ignore[attr-defined]
+        first, start, failed = embedded.pid, embedded._start, []
+
+        async def fails_once() -> None:
+            if not failed:
+                failed.append(True)
+                raise BrokerNotStarted("no room")
+            await start()
+
+        embedded._start = fails_once
+        await broker.kill()
+        await wait_until(lambda: failed and embedded.pid != first)
+        await broker.start()
