@@ -1,0 +1,45 @@
+"""Which reader a file needs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+from registry.exchange.csv_file import read_csv
+from registry.exchange.geojson_file import read_geojson
+from registry.exchange.records import MAX_FILE_BYTES, FileRefused, Record
+from registry.exchange.xlsx_file import read_xlsx
+
+Format = Literal["csv", "xlsx", "geojson"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+_SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".txt": "csv",
+    ".tsv": "csv",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".geojson": "geojson",
+    ".json": "geojson",
+}
+
+
+def format_of(name: str) -> Format:
+    """The format that a file's name says. Raises: FileRefused."""
+    suffix = Path(name).suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise FileRefused(
+            f"its name must end with .csv, .xlsx or .geojson, not {suffix or 'nothing'}"
+        )
+    return _SUFFIXES[suffix]
+
+
+def read_records(path: Path, kind: Format) -> Iterator[Record]:
+    """The records of a file, without reading all of it at once. Raises: FileRefused."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise FileRefused(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+    match kind:
+        case "csv":
+            return read_csv(path)
+        case "xlsx":
+            return read_xlsx(path)
+        case "geojson":
+            return read_geojson(path)

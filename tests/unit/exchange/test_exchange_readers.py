@@ -1,0 +1,230 @@
+"""Readers of CSV, XLSX and GeoJSON on real files: good ones, odd ones, any bytes."""
+
+import datetime
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from registry.exchange import xlsx_file
+from registry.exchange.files import FORMATS, Format, format_of, read_records
+from registry.exchange.records import FileRefused, Record
+from registry.exchange.row_values import FORMULA
+
+
+def read(path: Path, content: bytes | str, kind: Format = "csv") -> list[Record]:
+    path = path / f"file.{kind}"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return list(read_records(path, kind))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+def test_the_encoding_is_detected(tmp_path: Path, encoding: str) -> None:
+    records = read(tmp_path, "名称,地址\r\n文艺路口,文艺路18号\r\n\r\n二,\n".encode(encoding))
+    assert [(each.row, each.cells) for each in records] == [
+        (2, ("文艺路口", "文艺路18号")),
+        (4, ("二", "")),
+    ]
+    assert records[0].headers == ("名称", "地址")
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_the_delimiter_is_found(tmp_path: Path, delimiter: str) -> None:
+    records = read(tmp_path, f"name{delimiter}place\na{delimiter}b,c\n")
+    assert records[0].cells == ("a", "b,c")
+
+
+def test_a_title_above_the_header_is_passed_over(tmp_path: Path) -> None:
+    records = read(tmp_path, "点位表,,\n,,\nSBMC,AZDZ,JD\na,b,1\n")
+    assert [(each.row, each.cells) for each in records] == [(4, ("a", "b", "1"))]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"a,b\n1,2\n", "column name"),
+        (b"name\nab\xff\xff\n", "line 2 is neither utf-8 nor gb18030"),
+        (b"name\n" + b"x" * 200_000, "no CSV"),
+    ],
+)
+def test_a_csv_that_cannot_be_read_says_why(tmp_path: Path, content: bytes, why: str) -> None:
+    with pytest.raises(FileRefused, match=why):
+        read(tmp_path, content)
+
+
+def workbook(rows: list[list[Any]], merge: str = "", title: str = "表1") -> bytes:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.title = title
+    for row in rows:
+        sheet.append(row)
+    if merge:
+        sheet.merge_cells(merge)
+    second = book.create_sheet("空")
+    assert second.title == "空"
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+@pytest.fixture(params=["at once", "streamed"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test through both libraries."""
+    if request.param == "streamed":
+        monkeypatch.setattr(xlsx_file, "AT_ONCE_ROWS", 0)
+
+
+@pytest.mark.usefixtures("both_ways")
+def test_a_workbook(tmp_path: Path) -> None:
+    content = workbook(
+        [
+            ["名称", "地址", "经度", "AZSJ"],
+            ["a", "路", 123.5, datetime.date(2024, 5, 1)],
+            [],
+            ["b", None, 3, None],
+        ]
+    )
+    records = read(tmp_path, content, "xlsx")
+    assert [(each.sheet, each.row, each.cells[0], each.cells[2]) for each in records] == [
+        ("表1", 2, "a", 123.5),
+        ("表1", 4, "b", 3),
+    ]
+    assert str(records[0].cells[3]).startswith("2024-05-01")
+
+
+@pytest.mark.usefixtures("both_ways")
+def test_merged_cells_hold_their_value_everywhere(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [["名称", "地址"], ["a", "路"], ["b", None], ["c", "街"]]
+    records = read(tmp_path, workbook(rows, "B2:B3"), "xlsx")
+    assert [each.cells for each in records] == [("a", "路"), ("b", "路"), ("c", "街")]
+
+
+@pytest.mark.usefixtures("both_ways")
+def test_a_formula_without_a_result_is_seen(tmp_path: Path) -> None:
+    records = read(tmp_path, workbook([["name", "place"], ["a", "=1+1"]]), "xlsx")
+    assert records[0].cells == ("a", FORMULA)
+
+
+def changed(content: bytes, name: str, new: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(file, "w", 8) as made:
+        for part in old.infolist():
+            made.writestr(part.filename, new if part.filename == name else old.read(part))
+    return file.getvalue()
+
+
+SHEET = "xl/worksheets/sheet1.xml"
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xlsx_file, "SMALL_BYTES", 1 << 20)
+    content = changed(workbook([["name"], ["a"]]), SHEET, b" " * (4 << 20))
+    with pytest.raises(FileRefused, match="200 to 1"):
+        read(tmp_path, content, "xlsx")
+
+
+def test_a_size_that_lies_is_refused(tmp_path: Path) -> None:
+    content = bytearray(changed(workbook([["name"], ["a"]]), SHEET, b"x" * 5000))
+    where = content.rfind(SHEET.encode()) - 46
+    content[where + 24 : where + 28] = (10).to_bytes(4, "little")
+    with pytest.raises(FileRefused):
+        read(tmp_path, bytes(content), "xlsx")
+
+
+def test_entities_are_refused(tmp_path: Path) -> None:
+    xml = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa">]><worksheet/>'
+    with pytest.raises(FileRefused, match="document type"):
+        read(tmp_path, changed(workbook([["name"]]), SHEET, xml), "xlsx")
+
+
+def test_a_cell_far_away_does_not_fill_the_memory(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet["A1"], sheet["A2"], sheet["XFD1048576"] = "name", "a", "far"
+    path = tmp_path / "file.xlsx"
+    book.save(path)
+    records = list(read_records(path, "xlsx"))
+    assert [(each.row, each.cells[0]) for each in records] == [(2, "a"), (1_048_576, None)]
+
+
+def collection(*features: object) -> str:
+    return json.dumps({"type": "FeatureCollection", "features": features, "more": [1]})
+
+
+def test_geojson(tmp_path: Path) -> None:
+    records = read(
+        tmp_path,
+        collection(
+            {
+                "type": "Feature",
+                "id": 7,
+                "properties": {"name": "a" * 400_000},
+                "geometry": {"type": "Point", "coordinates": [123.5, 41.5, 9]},
+            },
+            {"type": "Feature", "properties": None, "geometry": None},
+            {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon"}},
+        ),
+        "geojson",
+    )
+    assert records[0].headers == ("id", "name", "longitude", "latitude")
+    assert records[0].cells == (None, "a" * 400_000, 123.5, 41.5)
+    assert records[1].cells == (None, None, None)
+    assert records[2].cells == (None, "geometry Polygon", "geometry Polygon")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "the end"),
+        ("[]", "expected {"),
+        ('{"type": "Feature"}', "this is a Feature"),
+        ('{"type": "FeatureCollection"}', "here is none"),
+        ('{"features": [1]}', "item 1"),
+        ('{"features": [{"type": "Feature"} {', "after feature 1"),
+        ('{"features": [{"type": "Feature"', "feature 1: no JSON"),
+        ('{"features": [' + "[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_geojson_that_cannot_be_read_says_where(tmp_path: Path, content: str, why: str) -> None:
+    with pytest.raises(FileRefused, match=why):
+        read(tmp_path, content, "geojson")
+
+
+def test_the_format_is_in_the_name() -> None:
+    assert [format_of(f"A.{name}") for name in ("CSV", "xlsx", "geojson", "json")] == [
+        *FORMATS,
+        "geojson",
+    ]
+    with pytest.raises(FileRefused):
+        format_of("points.xls")
+
+
+GOOD = workbook([["name", "place"], ["a", "b"]])
+
+
+@given(st.sampled_from(FORMATS), st.binary(max_size=200), st.integers(0, len(GOOD)), st.booleans())
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_bytes_are_read_or_refused(
+    tmp_path: Path, kind: Format, content: bytes, where: int, broken: bool
+) -> None:
+    if kind == "xlsx" and broken:
+        content = GOOD[:where] + content[:3] + GOOD[where + len(content[:3]) :]
+    elif kind == "csv" and broken:
+        content = b"name,place\n" + content
+    try:
+        for record in read(tmp_path, content, kind):
+            assert record.row >= 1
+    except FileRefused as refused:
+        assert refused.reasons[0].reason
