@@ -6,12 +6,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import update as sql_update
 
 from registry import rows
 from registry.errors import Conflict, Invalid, NotFound, Reason
 from registry.identity import parse_id
 from registry.jurisdictions import Jurisdiction, Jurisdictions, area_m2, read_geometry
-from registry.models import CHANNELS, DEVICES, ORGANIZATIONS, PATCHES, POINTS, ROLES, SYSTEMS, UNITS
+from registry.models import (
+    CHANGES,
+    CHANNELS,
+    DEVICES,
+    ORGANIZATIONS,
+    PATCHES,
+    POINTS,
+    ROLES,
+    SYSTEMS,
+    UNITS,
+)
 from registry.paging import MAX_LIMIT, AnyRow, Page, decode_cursor, encode_cursor
 from registry.partition import (
     ADMINISTER,
@@ -32,6 +43,8 @@ PARENT_KINDS: Mapping[str, tuple[str | None, ...]] = {
     "station": ("district",),
     "workroom": ("station", "workroom"),
 }
+TREE_LOCK = 7_310_418
+"""Number of the PostgreSQL advisory lock that lets one transaction change the tree at a time."""
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _CODE = re.compile(r"[0-9]{12}")
 _REGION = re.compile(r"[0-9]{6}(?:[0-9]{6})?")
@@ -226,11 +239,13 @@ def create(connection: Connection, principal: Principal, new: NewOrganization) -
 
     Raises: Invalid; NotFound for a parent that the principal does not see; Forbidden; Conflict.
     """
+    lock_tree(connection)
     parent = get(connection, principal, new.parent) if new.parent else None
     require(principal, ADMINISTER, parent.path if parent else "")
     _check_new(new, parent)
     path = f"{parent.path}/{new.slug}" if parent else new.slug
-    _check_free(connection, path, new.code, None)
+    check_path_free(connection, path)
+    _check_code_free(connection, new.code, None)
     values: dict[str, Any] = {
         "kind": new.kind,
         "name": new.name.strip(),
@@ -240,7 +255,7 @@ def create(connection: Connection, principal: Principal, new: NewOrganization) -
         "parent_id": parent.id if parent else None,
         "code": new.code,
         "region": new.region,
-        **_jurisdiction_values(new.jurisdiction),
+        **jurisdiction_values(new.jurisdiction),
     }
     organization_id = rows.insert_row(connection, ORGANIZATIONS, values)
     details = {field: values[field] for field in ("kind", "name", "path", "code", "region")}
@@ -266,7 +281,7 @@ def update(
     code = changes.get("code", before.code)
     region = changes.get("region", before.region)
     _check_names(name, code, region)
-    _check_free(connection, None, code, before.id)
+    _check_code_free(connection, code, before.id)
     values = {"name": name, "code": code, "region": region}
     rows.update_row(connection, ORGANIZATIONS, "organization", before.id, values, version)
     changed = rows.difference(dataclasses.asdict(before), values)
@@ -287,9 +302,10 @@ def set_jurisdiction(
     jurisdiction: GeoJSON Polygon or MultiPolygon.
     Raises: NotFound, Forbidden, Invalid, VersionMismatch.
     """
+    lock_tree(connection)
     before = get(connection, principal, reference)
     require(principal, ADMINISTER, parent_path(before.path) or before.path)
-    values = _jurisdiction_values(jurisdiction)
+    values = jurisdiction_values(jurisdiction)
     rows.update_row(connection, ORGANIZATIONS, "organization", before.id, values, version)
     details = {"area_m2": values["area_m2"]}
     rows.record(
@@ -305,17 +321,27 @@ def delete(
 
     Raises: NotFound, Forbidden, VersionMismatch; Conflict naming what it still owns.
     """
+    lock_tree(connection)
     before = get(connection, principal, reference)
     require(principal, ADMINISTER, parent_path(before.path))
     owned = _owned(connection, before.id)
     if owned:
         raise Conflict(
-            f"{before.path} still owns {', '.join(owned)}: move or remove them first",
+            f"{before.path} still owns {', '.join(owned)}: move or remove them first, or say "
+            "with reassign_to who gets them",
             other=before.path,
             others=owned,
         )
     rows.delete_row(connection, ORGANIZATIONS, "organization", before.id, version)
-    rows.record(connection, principal, "delete", "organization", before.id, before.path, {})
+    # Its past is told one level up: an organisation that gets this path later has none of it.
+    above = parent_path(before.path)
+    connection.execute(
+        sql_update(CHANGES)
+        .where(CHANGES.c.organization_path == before.path)
+        .values(organization_path=above)
+    )
+    details = {"path": before.path}
+    rows.record(connection, principal, "delete", "organization", before.id, above, details)
 
 
 def load_jurisdictions(
@@ -346,7 +372,38 @@ def load_jurisdictions(
     )
 
 
-def _jurisdiction_values(document: Mapping[str, Any] | None) -> dict[str, Any]:
+def lock_tree(connection: Connection) -> None:
+    """Let nobody else change the tree until this transaction ends: paths are made from what was
+    read. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(TREE_LOCK)))
+
+
+def get_by_id(connection: Connection, organization_id: str) -> Organization:
+    """One just written, which may have left the writer's own partition."""
+    return _read(connection.execute(_COLUMNS.where(_O.id == organization_id)).one())
+
+
+def children(connection: Connection, organization_id: str) -> list[Organization]:
+    """The organisations right below one, whoever asks."""
+    wanted = _COLUMNS.where(_O.parent_id == organization_id).order_by(_O.path)
+    return [_read(row) for row in connection.execute(wanted)]
+
+
+def nearest_district(connection: Connection, path: str) -> str:
+    """The id of the deepest district at path or above it."""
+    above = []
+    here = path
+    while here:
+        above.append(here)
+        here = parent_path(here)
+    wanted = select(_O.id).where(_O.path.in_(above), _O.kind == "district")
+    found: str = connection.execute(wanted.order_by(_O.depth.desc()).limit(1)).scalar_one()
+    return found
+
+
+def jurisdiction_values(document: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The columns of a polygon. Raises: Invalid."""
     if document is None:
         box: tuple[float | None, ...] = (None, None, None, None)
         area, kept = None, None
@@ -366,19 +423,24 @@ def _jurisdiction_values(document: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _check_new(new: NewOrganization, parent: Organization | None) -> None:
-    reasons = []
-    if new.kind not in KINDS:
-        reasons.append(Reason(field="kind", reason=f"must be one of {', '.join(KINDS)}"))
-    elif (parent.kind if parent else None) not in PARENT_KINDS[new.kind]:
-        above = " or ".join(kind or "nothing" for kind in PARENT_KINDS[new.kind])
-        reasons.append(Reason(field="parent", reason=f"a {new.kind} stands below a {above}"))
-    if not _SLUG.fullmatch(new.slug) or parse_id(new.slug):
-        reasons.append(
-            Reason(field="slug", reason="must be 1 to 63 of a-z, 0-9 and - (not at an end)")
-        )
-    if reasons:
-        raise Invalid(*reasons)
+    check_place(new.kind, parent.kind if parent else None)
+    check_slug(new.slug)
     _check_names(new.name.strip(), new.code, new.region)
+
+
+def check_place(kind: str, parent_kind: str | None) -> None:
+    """Raises: Invalid where an organisation of this kind cannot stand below one of that."""
+    if kind not in KINDS:
+        raise Invalid.at("kind", f"must be one of {', '.join(KINDS)}")
+    if parent_kind not in PARENT_KINDS[kind]:
+        above = " or ".join(each or "nothing" for each in PARENT_KINDS[kind])
+        raise Invalid.at("parent", f"a {kind} stands below a {above}")
+
+
+def check_slug(slug: str) -> None:
+    """Raises: Invalid for what is no topic level, or reads as an id."""
+    if not _SLUG.fullmatch(slug) or parse_id(slug):
+        raise Invalid.at("slug", "must be 1 to 63 of a-z, 0-9 and - (not at an end)")
 
 
 def _check_names(name: str, code: str | None, region: str | None) -> None:
@@ -393,12 +455,14 @@ def _check_names(name: str, code: str | None, region: str | None) -> None:
         raise Invalid(*reasons)
 
 
-def _check_free(
-    connection: Connection, path: str | None, code: str | None, but_id: str | None
-) -> None:
-    """Raises: Conflict where a sibling has the slug, or any organisation the code."""
-    if path and connection.scalar(select(_O.id).where(_O.path == path)):
+def check_path_free(connection: Connection, path: str) -> None:
+    """Raises: Conflict where there is an organisation at path."""
+    if connection.scalar(select(_O.id).where(_O.path == path)):
         raise Conflict(f"there is an organization at {path} already", other=path)
+
+
+def _check_code_free(connection: Connection, code: str | None, but_id: str | None) -> None:
+    """Raises: Conflict where another organisation has the code."""
     if code is None:
         return
     holder = connection.scalar(select(_O.id).where(_O.code == code))

@@ -212,9 +212,10 @@ def apply(connection: Connection, principal: Principal, made: Plan) -> None:
     Raises: NotFound, Forbidden; Conflict where organisations, polygons or one of the points
     changed since the plan was made: plan again.
     """
+    organizations.lock_tree(connection)
     organization = organizations.get(connection, principal, made.organization_id)
     require(principal, ADMINISTER, organization.path)
-    if _stamp(connection, organization.path, lock=True) != made.stamp:
+    if _stamp(connection, organization.path) != made.stamp:
         raise Conflict("organizations changed since this was planned", other=organization.path)
     for start in range(0, len(made.changes), _CHUNK):
         _write(connection, principal, made.changes[start : start + _CHUNK], dict(_paths(made)))
@@ -256,11 +257,9 @@ def _chunks(
         found = connection.execute(statement.where(_P.id > found[-1].id)).all()
 
 
-def _stamp(connection: Connection, path: str, *, lock: bool = False) -> Stamp:
-    """What the answer depends on beside the points. lock: nobody changes it until we are done."""
+def _stamp(connection: Connection, path: str) -> Stamp:
+    """What the answer depends on beside the points."""
     statement = select(_O.id, _O.version, _O.path).where(within(_O.path, path)).order_by(_O.id)
-    if lock:
-        statement = statement.with_for_update()
     return tuple((row.id, row.version, row.path) for row in connection.execute(statement))
 
 

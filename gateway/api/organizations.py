@@ -25,7 +25,7 @@ from gateway.api.shapes import (
     partition_shape,
     required_version,
 )
-from registry import organizations, repartition
+from registry import organizations, repartition, reshaping
 from registry.database import Connection, Database
 from registry.errors import Conflict
 from registry.organizations import Counts, NewOrganization, Organization
@@ -61,11 +61,20 @@ class OrganizationBody(Body):
 
 
 class OrganizationPatch(Body):
-    """Null removes `code` or `region`. Slug and parent stay: topics and rights hang on them."""
+    """Null removes `code` or `region`; a null `parent` makes a district a root. Another `parent`
+    or `slug` takes along all that is below and all that is owned, retained topics included."""
 
     name: Name = ""
+    slug: Text = ""
+    parent: Reference | None = None
     code: Text | None = None
     region: Text | None = None
+
+
+class MergeBody(Body):
+    """into: the organisation that stays."""
+
+    into: Reference
 
 
 @router.get("")
@@ -165,19 +174,66 @@ async def change_organization(
     principal: CurrentPrincipal,
 ) -> Response:
     version = required_version(request)
-    changed = await context.database.write(
-        lambda c: organizations.update(c, principal, reference, body.given(), version)
-    )
+    changes = body.given()
+    place = {field: changes.pop(field) for field in ("slug", "parent") if field in changes}
+
+    def write(connection: Connection) -> Organization:
+        before = organizations.get(connection, principal, reference)
+        changed = before
+        if changes or not place:
+            changed = organizations.update(connection, principal, before.id, changes, version)
+        if place:
+            changed = reshaping.move(
+                connection,
+                principal,
+                before.id,
+                parent=place.get("parent", before.parent_id),
+                slug=place.get("slug", before.slug),
+                version=changed.version if changes else version,
+            )
+        return changed
+
+    changed = await context.database.write(write)
+    if place:
+        context.access.forget_all()
     return await _answer(context, principal, changed)
+
+
+@router.post("/{reference:path}/merge")
+async def merge_organizations(
+    reference: str,
+    body: MergeBody,
+    request: Request,
+    context: CurrentContext,
+    principal: CurrentPrincipal,
+) -> Response:
+    """Make two of one kind into one; the answer is the one that stays."""
+    version = given_version(request)
+    merged = await context.database.write(
+        lambda c: reshaping.merge(c, principal, reference, body.into, version)
+    )
+    context.access.forget_all()
+    return await _answer(context, principal, merged)
 
 
 @router.delete("/{reference:path}", status_code=204)
 async def delete_organization(
-    reference: str, request: Request, context: CurrentContext, principal: CurrentPrincipal
+    reference: str,
+    request: Request,
+    context: CurrentContext,
+    principal: CurrentPrincipal,
+    reassign_to: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> Response:
-    """Refused with what it still owns."""
+    """Refused with what it still owns, unless `reassign_to` says who gets it."""
     version = given_version(request)
-    await context.database.write(lambda c: organizations.delete(c, principal, reference, version))
+
+    def write(connection: Connection) -> None:
+        if reassign_to:
+            reshaping.delete_reassigning(connection, principal, reference, reassign_to, version)
+        else:
+            organizations.delete(connection, principal, reference, version)
+
+    await context.database.write(write)
     context.access.forget_all()
     return Response(status_code=204)
 

@@ -57,7 +57,7 @@ async def test_an_organisation_by_id_or_path(core_api: CoreApi) -> None:
     patch = {"name": "五室", "region": "210103"}
     changed = await ask("PATCH", "/organizations/d/s2/w4", patch, headers={"If-Match": '"1"'})
     assert (changed.status, changed.body["name"], changed.headers["ETag"]) == (200, "五室", '"2"')
-    refused = await ask("PATCH", "/organizations/d/s2/w4", {"slug": "x"}, headers={"If-Match": "*"})
+    refused = await ask("PATCH", "/organizations/d/s2/w4", {"slug": "X"}, headers={"If-Match": "*"})
     assert (refused.status, refused.body["errors"][0]["field"]) == (422, "slug")
     shape = square(20, 5, 5)
     set_by_path = await ask("PUT", "/organizations/d/s2/w4/jurisdiction", shape)
