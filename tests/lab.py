@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from brokers import RunningBroker
-from conftest import wait_until
+from patience import wait_until
 
 from gateway.agents.build import radio_adapter
 from gateway.agents.radio import Channel, RadioAgent

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from brokers import RunningBroker
-from conftest import wait_until
 from lab import running
+from patience import wait_until
 from scripted import Script, maker, now
 
 from adapters.events import Identity, Motion, SourceStatus

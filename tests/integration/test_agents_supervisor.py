@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from conftest import wait_until
 from lab import running
+from patience import wait_until
 from scripted import Script, ScriptedAdapter, maker
 
 from adapters.base import Adapter

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from brokers import RunningBroker, free_port, running
-from conftest import wait_until
+from patience import wait_until
 
 from gateway.bus.client import Bus, check
 from gateway.bus.errors import BrokerAway, BrokerNotStarted, BrokerRefused

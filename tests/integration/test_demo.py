@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import websockets
-from conftest import wait_until
 from demo import Demo, children_of, running_demo
+from patience import wait_until
 
 from gateway.bus.link import BrokerAddress, connect
 from gateway.bus.messages import decode_event

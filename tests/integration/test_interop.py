@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from brokers import RunningBroker
-from conftest import wait_until
 from lab import (
     PTT_CHANNEL,
     SLOT,
@@ -18,6 +17,7 @@ from lab import (
     radio_lab,
     ready,
 )
+from patience import wait_until
 
 from gateway.bus.messages import encode
 from gateway.interop.definitions import UnitDefinition

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from brokers import RunningBroker
-from conftest import wait_until
 from lab import ORG, PTT, PTT_CHANNEL, TRUNK, TRUNK_CHANNEL, definitions, running
+from patience import wait_until
 
 from gateway.bus.client import Bus
 from gateway.bus.messages import CloudEvent, decode, encode, encode_event

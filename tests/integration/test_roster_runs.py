@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from brokers import RunningBroker
-from conftest import wait_until
 from databases import ON_SQLITE, Registry
 from lab import running
+from patience import wait_until
 from scripted import Script, ScriptedAdapter, now
 
 from adapters.events import FloorTaken
