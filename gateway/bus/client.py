@@ -304,7 +304,7 @@ class Bus:
     def _watch_own_status(self, topic: str, payload: bytes) -> None:
         """An old will may overwrite our birth: say again that we are here. At most once a second:
         two processes that use one name by mistake would answer each other without end."""
-        if topic != self.topics.status(self.node) or not payload:
+        if topic != self.topics.status(self.node) or not payload or self._leaving:
             return
         said = decode(payload)
         if said.get("state") == "online" and said.get("epoch") == self.epoch:
