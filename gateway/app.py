@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from adapters.base import MediaSource
+from gateway.access.roles import may_see_clear, may_view
 from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
 from gateway.agents.cameras import Cameras, NoCamera
@@ -29,6 +30,7 @@ from gateway.api import (
     organizations,
     patches,
     points,
+    shares,
     systems,
     users,
     views,
@@ -66,11 +68,9 @@ from registry import points as stored_points
 from registry import users as stored_users
 from registry.database import Connection, Database
 from registry.errors import DatabaseAway, DatabaseUnusable, NotFound
-from registry.partition import SEE_PICTURES, Role
 
 log = structlog.get_logger("gateway")
 
-ROLES = ("all", "api", "agent", "bridge")
 API = "/api/v1"
 _RETRY_DATABASE_S = 2.0
 _CONTENT_SECURITY_POLICY = (
@@ -248,6 +248,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
         systems.router,
         patches.router,
         events.router,
+        shares.router,
         users.router,
         jobs.router,
         live_router(services.live, services.pictures),
@@ -294,9 +295,8 @@ def _rights(database: Database) -> Callable[[str, str], Awaitable[bool]]:
             point = stored_points.get(connection, principal, point_id)
         except NotFound:
             return False
-        path = point.organization.path
-        clear = not point.masked or principal.may({Role.CLEAR_VIEW}, path)
-        return principal.may(SEE_PICTURES, path) and clear
+        clear = not point.masked or may_see_clear(principal, point.organization.path)
+        return may_view(principal, point) and clear
 
     async def allowed(user_id: str, point_id: str) -> bool:
         return await database.read(lambda connection: ask(connection, user_id, point_id))

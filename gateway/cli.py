@@ -28,6 +28,7 @@ user_app = typer.Typer(help="Users.", no_args_is_help=True)
 app.add_typer(database_app, name="db")
 app.add_typer(user_app, name="user")
 
+ROLES = ("all", "api", "agent", "bridge")
 END_WITHIN_S = 2.5
 """After a signal a gateway ends at the latest after this; what then still blocks is a thread that
 waits for a host that does not answer."""
@@ -132,15 +133,15 @@ def serve(
     ] = False,
 ) -> None:
     """The gateway."""
+    if role not in ROLES:
+        raise Failed(f"--role must be one of {', '.join(ROLES)}, not {role!r}", code=2)
     settings = _settings()
     if show_settings:
         for name, value in shown(settings).items():
             typer.echo(f"{name}={value}")
         return
-    from gateway.app import ROLES, run
+    from gateway.app import run
 
-    if role not in ROLES:
-        raise Failed(f"--role must be one of {', '.join(ROLES)}, not {role!r}", code=2)
     _run(lambda: run(settings, role))
 
 
