@@ -20,6 +20,7 @@ from registry.models import (
     PATCHES,
     POINTS,
     ROLES,
+    SHARES,
     SYSTEMS,
     UNITS,
 )
@@ -482,6 +483,8 @@ def _owned(connection: Connection, organization_id: str) -> tuple[str, ...]:
         ("patches", PATCHES.c.organization_id),
         ("units", UNITS.c.organization_id),
         ("roles", ROLES.c.organization_id),
+        ("shares", SHARES.c.owner_id),
+        ("shares received", SHARES.c.receiver_id),
     )
     found = []
     for name, column in kinds:

@@ -1,7 +1,8 @@
 """Who sees what, who may do what where, and which organisation a polygon gives a point to.
 
-Visibility is `visible_organizations`, one SQL expression, which every list and get of the
-registry uses; `require` decides what may be done with what is seen.
+Visibility is `visible`, one SQL expression, which every list and get of the registry uses, with
+`visible_points` around it, which adds what is shared; `require` decides what may be done with what
+is seen.
 """
 
 import dataclasses
@@ -9,10 +10,11 @@ import enum
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, false, or_, select, true
+from sqlalchemy import ColumnElement, Select, Subquery, false, or_, select, true
 
 from registry.errors import Forbidden
-from registry.models import ORGANIZATIONS
+from registry.identity import now
+from registry.models import ORGANIZATIONS, POINTS, SHARES
 
 
 class Role(enum.StrEnum):
@@ -37,6 +39,11 @@ SEE_AUDIT = frozenset({Role.AUDITOR, Role.ADMIN})
 INTEGRATE = frozenset({Role.INTEGRATOR, Role.ADMIN})
 DISPATCH = frozenset({Role.DISPATCHER, Role.ADMIN})
 ADMINISTER = frozenset({Role.ADMIN})
+RECEIVE_SHARES = frozenset({Role.VIEWER, Role.DISPATCHER, Role.ADMIN})
+"""Whom a share gives `viewer`: who may look where it is given to. Nobody integrates or audits by a
+share, and `clear_view` is of its own place."""
+
+SHARED_POINTS = POINTS.alias("shared_points")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +144,57 @@ def visible_organizations(
 def visible(
     owner_column: ColumnElement[str], principal: Principal, roles: Iterable[Role] = SEE_POINTS
 ) -> ColumnElement[bool]:
-    """SQL: the row, owned by the organisation in owner_column, is seen by the principal.
-
-    Shares, once there are any, widen this expression and nothing else.
-    """
+    """SQL: the row, owned by the organisation in owner_column, is seen by the principal."""
     if top_paths(principal, roles) == ("",):
         return true()
     return owner_column.in_(visible_organizations(principal, roles))
+
+
+def visible_points(principal: Principal, roles: Iterable[Role] = SEE_POINTS) -> ColumnElement[bool]:
+    """SQL: the point is seen by the principal, by a role or, where one that `viewer` is enough for
+    is asked for, by a share."""
+    own = visible(POINTS.c.organization_id, principal, roles)
+    tops = top_paths(principal, RECEIVE_SHARES)
+    if Role.VIEWER not in frozenset(roles) or not tops or tops == ("",):
+        return own
+    shown = given_shares(principal)
+    alone = (
+        select(shown.c.point_id)
+        .join(SHARED_POINTS, SHARED_POINTS.c.id == shown.c.point_id)
+        .where(SHARED_POINTS.c.organization_id == shown.c.owner_id)
+    )
+    subtrees = select(ORGANIZATIONS.c.id).join(
+        shown,
+        shown.c.point_id.is_(None) & lies_within(ORGANIZATIONS.c.path, shown.c.owner_path),
+    )
+    return or_(own, POINTS.c.id.in_(alone), POINTS.c.organization_id.in_(subtrees))
+
+
+def given_shares(principal: Principal) -> Subquery:
+    """SQL: the shares that hold now and are given to the principal: to an organisation at or below
+    which they hold `viewer`, `dispatcher` or `admin`. With `owner_path`, that of who shows."""
+    owner = ORGANIZATIONS.alias("share_owner")
+    at = now()
+    return (
+        select(SHARES, owner.c.path.label("owner_path"))
+        .join(owner, owner.c.id == SHARES.c.owner_id)
+        .where(
+            SHARES.c.receiver_id.in_(visible_organizations(principal, RECEIVE_SHARES)),
+            SHARES.c.starts_at <= at,
+            SHARES.c.ends_at > at,
+        )
+        .subquery("given")
+    )
+
+
+def lies_within(
+    path_column: ColumnElement[str], above_column: ColumnElement[str]
+) -> ColumnElement[bool]:
+    """SQL: `within`, of two columns."""
+    return or_(
+        path_column == above_column,
+        (path_column > above_column + "/") & (path_column < above_column + "0"),
+    )
 
 
 def owned_within(owner_column: ColumnElement[str], path: str) -> ColumnElement[bool]:

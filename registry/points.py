@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, or_, select
 from sqlalchemy import update as sql_update
 
-from registry import organizations, point_rules, rows
+from registry import organizations, point_rules, rows, sharing
 from registry.errors import Conflict, Forbidden, Invalid, NotFound
 from registry.identity import now, to_milliseconds
 from registry.models import DEVICES, ORGANIZATIONS, POINTS
@@ -17,15 +17,20 @@ from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
 from registry.partition import (
     ADMINISTER,
     INTEGRATE,
+    RECEIVE_SHARES,
     SEE_DEVICES,
+    SEE_PICTURES,
     SEE_POINTS,
     Principal,
     Role,
     common_path,
     contains,
+    given_shares,
     owned_within,
     require,
+    top_paths,
     visible,
+    visible_points,
 )
 from registry.search import matching
 from registry.sources import (
@@ -71,6 +76,17 @@ class Point:
     status_since: datetime
     status_reason: str
     attributes: Mapping[str, Any]
+    shared: "Shared | None" = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """The share by which the reader sees a point's picture, no role of theirs doing so. Of several
+    the one that lasts longest; ptz: whether any of them lets them move it."""
+
+    share_id: str
+    ends_at: datetime
+    ptz: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,12 +220,45 @@ def get(
     row = connection.execute(
         _COLUMNS.where(
             _P.id == rows.known_id("point", point_id),
-            visible(_P.organization_id, principal, roles),
+            visible_points(principal, roles),
         )
     ).one_or_none()
     if row is None:
         raise NotFound("point", point_id)
-    return _read(row)
+    return _with_shares(connection, principal, (_read(row),))[0]
+
+
+def _with_shares(
+    connection: Connection, principal: Principal, found: tuple[Point, ...]
+) -> tuple[Point, ...]:
+    """Points as the principal sees them: with the share where it is one that shows them."""
+    foreign = [p for p in found if not principal.may(SEE_PICTURES, p.organization.path)]
+    if not (foreign and top_paths(principal, RECEIVE_SHARES)):
+        return found
+    given = given_shares(principal)
+    ids = [each.id for each in foreign]
+    shares = connection.execute(
+        select(given.c.id, given.c.point_id, given.c.owner_path, given.c.ends_at, given.c.ptz)
+        .where(or_(given.c.point_id.is_(None), given.c.point_id.in_(ids)))
+        .order_by(given.c.ends_at.desc(), given.c.id)
+    ).all()
+
+    def shown(point: Point) -> Point:
+        path = point.organization.path
+        mine = [
+            each
+            for each in shares
+            if (each.point_id == point.id and each.owner_path == path)
+            or (each.point_id is None and contains(each.owner_path, path))
+        ]
+        if not mine:
+            return point
+        ptz = any(each.ptz for each in mine)
+        shared = Shared(share_id=mine[0].id, ends_at=mine[0].ends_at, ptz=ptz)
+        return dataclasses.replace(point, shared=shared)
+
+    known = {each.id: shown(each) for each in foreign} if shares else {}
+    return tuple(known.get(each.id, each) for each in found)
 
 
 def get_many(connection: Connection, principal: Principal, point_ids: Iterable[str]) -> list[Point]:
@@ -217,9 +266,7 @@ def get_many(connection: Connection, principal: Principal, point_ids: Iterable[s
     wanted = [rows.known_id("point", each) for each in point_ids]
     found = {
         row[0]: _read(row)
-        for row in connection.execute(
-            _COLUMNS.where(_P.id.in_(wanted), visible(_P.organization_id, principal, SEE_POINTS))
-        )
+        for row in connection.execute(_COLUMNS.where(_P.id.in_(wanted), visible_points(principal)))
     }
     for each in wanted:
         if each not in found:
@@ -239,14 +286,16 @@ def page(
 
     Raises: NotFound for an organisation that is not seen; Invalid.
     """
-    conditions = [visible(_P.organization_id, principal, SEE_POINTS)]
+    conditions = [visible_points(principal)]
     if wanted.organization is not None:
         below = organizations.get(connection, principal, wanted.organization, SEE_POINTS)
         conditions.append(owned_within(_P.organization_id, below.path))
     conditions.extend(_conditions(wanted))
-    return read_page(
-        connection, POINTS, _COLUMNS, conditions, _read_all, limit=limit, cursor=cursor
-    )
+
+    def read(found: Sequence[AnyRow]) -> tuple[Point, ...]:
+        return _with_shares(connection, principal, _read_all(found))
+
+    return read_page(connection, POINTS, _COLUMNS, conditions, read, limit=limit, cursor=cursor)
 
 
 def _conditions(wanted: PointFilter) -> Iterable[ColumnElement[bool]]:
@@ -367,6 +416,8 @@ def update(
     if not changed:
         return before
     rows.update_row(connection, POINTS, "point", before.id, {**values, **owner}, version)
+    if "organization_id" in changed:
+        sharing.end_stale(connection, principal)
     path = before.organization.path
     rows.record(connection, principal, "update", "point", before.id, path, changed)
     return _after(connection, before.id)
@@ -455,6 +506,8 @@ def assign(
                 assigned_by=after.assigned_by,
             )
         )
+    if moves:
+        sharing.end_stale(connection, principal)
     return tuple(moves)
 
 

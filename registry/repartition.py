@@ -14,7 +14,7 @@ import numpy
 from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy import update as sql_update
 
-from registry import organizations, rows
+from registry import organizations, rows, sharing
 from registry.errors import Conflict
 from registry.identity import new_id, now
 from registry.jurisdictions import Explanation, Jurisdictions, Overlap
@@ -219,6 +219,7 @@ def apply(connection: Connection, principal: Principal, made: Plan) -> None:
         raise Conflict("organizations changed since this was planned", other=organization.path)
     for start in range(0, len(made.changes), _CHUNK):
         _write(connection, principal, made.changes[start : start + _CHUNK], dict(_paths(made)))
+    sharing.end_stale(connection, principal)
     details = {"moved": made.moved, "examined": made.examined, "unassigned": made.unassigned}
     rows.record(
         connection, principal, "partition", "organization", organization.id, made.path, details

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, Text, func, literal, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import update as sql_update
 
-from registry import organizations, rows
+from registry import organizations, rows, sharing
 from registry.errors import Conflict, Invalid
 from registry.identity import now
 from registry.jurisdictions import read_geometry
@@ -26,6 +26,7 @@ from registry.models import (
     PATCHES,
     POINTS,
     ROLES,
+    SHARES,
     SYSTEMS,
     UNITS,
 )
@@ -119,6 +120,7 @@ def merge(
     if source.kind != target.kind:
         raise Invalid.at("into", f"a {source.kind} can only be merged into another {source.kind}")
     _take_over(connection, principal, source, target, explicitly=False)
+    _succeed_shares(connection, principal, source.id, target.id)
     polygons = [read_geometry(each.jurisdiction) for each in (source, target) if each.jurisdiction]
     united = {}
     if source.jurisdiction:
@@ -142,6 +144,8 @@ def delete_reassigning(
     """
     source, target = _both(connection, principal, reference, reassign_to, version)
     _take_over(connection, principal, source, target, explicitly=True)
+    ended = (SHARES.c.owner_id == source.id) | (SHARES.c.receiver_id == source.id)
+    sharing.end(connection, principal, ended, "an organization was deleted")
     _close(connection, principal, source, target, "delete")
 
 
@@ -258,6 +262,21 @@ def _move_roles(connection: Connection, source_id: str, target_id: str) -> None:
     here = r.organization_id == source_id
     connection.execute(sql_delete(ROLES).where(here, (r.role == Role.CLEAR_VIEW.value) | twice))
     connection.execute(sql_update(ROLES).where(here).values(organization_id=target_id))
+
+
+def _succeed_shares(
+    connection: Connection, principal: Principal, source_id: str, target_id: str
+) -> None:
+    """Shares to the source are the target's, and so are those of single points. One of all that
+    the source had ends: the target has more than that."""
+    c = SHARES.c
+    own = (c.owner_id == source_id) & (c.receiver_id == target_id)
+    other = (c.owner_id == target_id) & (c.receiver_id == source_id)
+    whole = (c.owner_id == source_id) & c.point_id.is_(None)
+    sharing.end(connection, principal, own | other | whole, "an organization was merged")
+    for column in (c.owner_id, c.receiver_id):
+        statement = sql_update(SHARES).where(column == source_id)
+        connection.execute(statement.values({column: target_id, c.version: c.version + 1}))
 
 
 def _close(

@@ -11,11 +11,23 @@ from registry.partition import (
     require,
     top_paths,
 )
+from registry.points import Point
 
 
 def may_see_pictures(principal: Principal, path: str) -> bool:
     """Live, snapshot, thumbnail, event picture: of points owned by the organisation at path."""
     return principal.may(SEE_PICTURES, path)
+
+
+def may_view(principal: Principal, point: Point) -> bool:
+    """`may_see_pictures` of this point, by a role or by a share; of a masked one, before that."""
+    return point.shared is not None or may_see_pictures(principal, point.organization.path)
+
+
+def may_move(principal: Principal, point: Point) -> bool:
+    """PTZ, by a role or by a share that names it."""
+    by_share = point.shared is not None and point.shared.ptz
+    return by_share or may_dispatch(principal, point.organization.path)
 
 
 def may_see_clear(principal: Principal, path: str) -> bool:
@@ -46,8 +58,10 @@ __all__ = [
     "administers_anything",
     "may_dispatch",
     "may_integrate",
+    "may_move",
     "may_see_audit",
     "may_see_clear",
     "may_see_pictures",
+    "may_view",
     "require",
 ]

@@ -4,14 +4,20 @@ from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI
 
-from gateway.api import auth, organizations, points, users
+from gateway.api import auth, organizations, points, shares, users
 from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
 
 PREFIX = "/api/v1"
 
-CORE_ROUTERS = (auth.router, organizations.router, points.router, users.router)
-"""Session, organisations, points, users: what the registry answers alone."""
+CORE_ROUTERS = (
+    auth.router,
+    organizations.router,
+    points.router,
+    shares.router,
+    users.router,
+)
+"""Session, organisations, points, shares, users: what the registry answers alone."""
 
 
 def install_api(

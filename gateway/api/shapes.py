@@ -17,6 +17,7 @@ from registry.paging import Page
 from registry.patches import Patch
 from registry.points import Move, Point
 from registry.repartition import Plan
+from registry.shares import Share
 from registry.systems import System
 from registry.units import Unit
 from registry.users import User
@@ -87,6 +88,9 @@ def organization_shape(organization: Organization, counts: Counts) -> Shape:
 def point_shape(point: Point) -> Shape:
     """Never the host, a user, a password or a stream address."""
     source = {"device": point.device_id, "address": point.address} if point.device_id else None
+    shared: Shape | None = None
+    if point.shared is not None:
+        shared = {"share": point.shared.share_id, "ends_at": timestamp(point.shared.ends_at)}
     return {
         "id": point.id,
         "version": point.version,
@@ -115,7 +119,7 @@ def point_shape(point: Point) -> Shape:
         "status_reason": point.status_reason,
         "capabilities": list(point.capabilities),
         "masked": point.masked,
-        "shared": None,
+        "shared": shared,
         "attributes": point.attributes,
     }
 
@@ -197,6 +201,22 @@ def partition_shape(plan: Plan, *, dry_run: bool) -> Shape:
             }
             for each in plan.overlaps
         ],
+    }
+
+
+def share_shape(share: Share) -> Shape:
+    whole = share.point_id is None
+    return {
+        "id": share.id,
+        "version": share.version,
+        "from": {"organization": ref_shape(share.owner)} if whole else {"point": share.point_id},
+        "owner": ref_shape(share.owner),
+        "to": ref_shape(share.receiver),
+        "purpose": share.purpose,
+        "approved_by": {"id": share.approved_by_id, "name": share.approved_by_name},
+        "starts_at": timestamp(share.starts_at),
+        "ends_at": timestamp(share.ends_at),
+        "ptz": share.ptz,
     }
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from adapters.errors import NotSupported
 from adapters.events import Command, MovePtz, Result
-from gateway.access.roles import may_dispatch, may_see_clear, may_see_pictures
+from gateway.access.roles import may_move, may_see_clear, may_view
 from gateway.agents.cameras import NoCamera
 from gateway.api.bodies import Body, Text
 from gateway.api.context import Context, CurrentContext, CurrentPrincipal
@@ -67,7 +67,7 @@ async def _picture_of(context: Context, principal: Principal, point_id: str) -> 
     """
     point = await context.database.read(lambda c: points.get(c, principal, point_id))
     path = point.organization.path
-    if not may_see_pictures(principal, path):
+    if not may_view(principal, point):
         raise Forbidden("seeing pictures needs the role viewer, dispatcher or admin here")
     if point.masked and not may_see_clear(principal, path):
         raise Forbidden("this point is masked: its picture needs the right clear_view")
@@ -162,7 +162,7 @@ async def move(
 ) -> Response:
     """Move a camera, or stop it; it stops by itself after duration_ms."""
     point = await context.database.read(lambda c: points.get(c, principal, point_id))
-    if not may_dispatch(principal, point.organization.path):
+    if not may_move(principal, point):
         raise Forbidden("moving a camera needs the role dispatcher or admin here")
     await _record(context, principal, point, "ptz", body.model_dump(exclude_unset=True))
     try:

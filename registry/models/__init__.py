@@ -7,6 +7,7 @@ from registry.models.jobs import JOBS
 from registry.models.organizations import ORGANIZATIONS
 from registry.models.patches import PATCH_MEMBERS, PATCHES
 from registry.models.points import POINTS
+from registry.models.shares import SHARES
 from registry.models.systems import CHANNELS, SYSTEMS
 from registry.models.units import UNIT_ADDRESSES, UNITS
 from registry.models.users import ROLES, SESSIONS, USERS
@@ -25,6 +26,7 @@ __all__ = [
     "POINTS",
     "ROLES",
     "SESSIONS",
+    "SHARES",
     "SYSTEMS",
     "UNITS",
     "UNIT_ADDRESSES",

@@ -56,13 +56,14 @@ def test_migrations_make_what_the_models_say_and_unmake_it(empty_database_url: s
 
 
 def test_a_database_of_a_newer_version_is_left_alone(database: Database) -> None:
+    head = database.read_now(lambda c: c.scalar(text("SELECT version_num FROM alembic_version")))
     database.write_now(lambda c: c.execute(text("UPDATE alembic_version SET version_num='9999'")))
     try:
         with pytest.raises(DatabaseUnusable, match="newer version"):
             database.upgrade_now()
     finally:
         database.write_now(
-            lambda c: c.execute(text("UPDATE alembic_version SET version_num='0001'"))
+            lambda c: c.execute(text(f"UPDATE alembic_version SET version_num='{head}'"))
         )
 
 
