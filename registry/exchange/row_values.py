@@ -238,7 +238,9 @@ def _assigned_by(text: str) -> str:
 def _attributes(document: Mapping[str, Any]) -> dict[str, Any]:
     if any(not isinstance(name, str) for name in document):
         raise _Refused("not_json")
-    if _UNSTORABLE.search(repr(document)) or "\\x00" in repr(document):
+    if "\\u0000" in json.dumps(document) or _UNSTORABLE.search(
+        json.dumps(document, ensure_ascii=False)
+    ):
         raise _Refused("control")
     for name, attribute in ATTRIBUTES.items():
         value = document.get(name)
