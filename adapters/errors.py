@@ -10,6 +10,8 @@ AdapterError
 └── NotSupported           final       the device or the adapter cannot do this
 """
 
+import os
+import socket
 from typing import ClassVar
 
 
@@ -59,3 +61,12 @@ class InvalidSettings(AdapterError):
 
 class NotSupported(AdapterError):
     pass
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says, without the address that asyncio writes into its own errors: who may
+    read our message may not read that."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    is_name = isinstance(error, socket.gaierror)
+    return (is_name and error.strerror) or type(error).__name__

@@ -33,6 +33,11 @@ class Demo:
     ready: dict[str, Any]
     pid: int
     seconds: float
+    log: Path
+
+    def said(self) -> str:
+        """All that it wrote on standard error so far."""
+        return self.log.read_text(errors="replace")
 
     @property
     def url(self) -> str:
@@ -92,7 +97,7 @@ def _answer(status: int, data: bytes, headers: Mapping[str, str]) -> Answer:
 def running_demo(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Demo]:
     """Start `hutong demo --json`, wait until it is ready, and end it with SIGINT."""
     command = [sys.executable, "-m", "gateway.cli", "demo", "--json", "--port", "0", *arguments]
-    with tempfile.TemporaryFile() as log:
+    with tempfile.NamedTemporaryFile(prefix="hutong-log-") as log:
         began = time.monotonic()
         process = subprocess.Popen(
             command,
@@ -103,7 +108,7 @@ def running_demo(*arguments: str, environment: Mapping[str, str] | None = None) 
         try:
             assert process.stdout is not None
             line = _first_line(process, log)
-            yield Demo(json.loads(line), process.pid, time.monotonic() - began)
+            yield Demo(json.loads(line), process.pid, time.monotonic() - began, Path(log.name))
         finally:
             process.send_signal(signal.SIGINT)
             try:

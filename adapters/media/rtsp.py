@@ -13,6 +13,7 @@ from adapters.errors import (
     ProtocolViolation,
     TimedOut,
     Unreachable,
+    reason_of,
 )
 from adapters.events import RtspSource
 from adapters.media import wire
@@ -84,7 +85,7 @@ class RtspSession:
             text = f"no connection within {self._limits.connect_s:g} s"
             raise TimedOut(text, device=location) from None
         except OSError as error:
-            text = f"no connection: {error.strerror or type(error).__name__}"
+            text = f"no connection: {reason_of(error)}"
             raise Unreachable(text, device=location) from None
         self._link.on_packet = self._on_packet
         self._link.on_lost = self._fail

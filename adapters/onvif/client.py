@@ -18,6 +18,7 @@ from adapters.errors import (
     ProtocolViolation,
     TimedOut,
     Unreachable,
+    reason_of,
 )
 from adapters.events import Image
 from adapters.onvif import soap, wire, wsdl
@@ -154,9 +155,8 @@ class OnvifClient:
         except (aiohttp.ClientConnectorCertificateError, ssl.SSLError):
             raise Unreachable("its TLS certificate is not trusted here", device=where) from None
         except aiohttp.ClientConnectorError as error:
-            raise Unreachable(
-                f"no connection to it: {error.os_error.strerror or error.os_error}", device=where
-            ) from None
+            reason = reason_of(error.os_error)
+            raise Unreachable(f"no connection to it: {reason}", device=where) from None
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
             raise Unreachable(f"it broke the connection at {what}", device=where) from None
         except (aiohttp.ClientError, ValueError):

@@ -14,6 +14,7 @@ from adapters.errors import (
     ProtocolViolation,
     TimedOut,
     Unreachable,
+    reason_of,
 )
 from adapters.events import DONE, Command, KeyChannel, Outcome, SendText, UnkeyChannel
 from adapters.zello.link import Link
@@ -133,5 +134,9 @@ async def _open(http: aiohttp.ClientSession, endpoint: str) -> aiohttp.ClientWeb
             raise AuthenticationFailed(message, device=endpoint) from error
         message = f"this is not a Zello server: {error.message} (HTTP {error.status})"
         raise ProtocolViolation(message, device=endpoint) from error
+    except aiohttp.ClientConnectorError as error:
+        raise Unreachable(
+            f"cannot connect: {reason_of(error.os_error)}", device=endpoint
+        ) from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"cannot connect: {error}", device=endpoint) from error

@@ -69,7 +69,6 @@ class DeviceAgent:
         self.points = points
         self._bus = bus
         self._report = report
-        self._sequence = 0
         self._device: tuple[str, str] | None = None
         self._sources: dict[str, _Seen] = {}
         self._supervised = Supervised(
@@ -120,10 +119,13 @@ class DeviceAgent:
                 self._publish_event(event)
 
     def _on_failure(self, failure: Failure) -> None:
+        """Who sees a point may read why it is away, but not where its device is."""
         status = "offline" if failure.error.retryable else "fault"
-        self._show_all(status, str(failure.error), None)
+        self._show_all(status, failure.error.message, None, device_reason=str(failure.error))
 
-    def _show_all(self, status: str, reason: str, identity: seam.Identity | None) -> None:
+    def _show_all(
+        self, status: str, reason: str, identity: seam.Identity | None, device_reason: str = ""
+    ) -> None:
         if self._device != (status, reason) or identity is not None:
             now = datetime.now(UTC)
             self._device = (status, reason)
@@ -133,7 +135,7 @@ class DeviceAgent:
                     point_id=None,
                     status=status,
                     since=now,
-                    reason=reason,
+                    reason=device_reason or reason,
                     identity=identity,
                 )
             )
@@ -152,13 +154,12 @@ class DeviceAgent:
             self._tell(point, seen)
 
     def _tell(self, point: BoundPoint, seen: _Seen) -> None:
-        self._sequence += 1
         self._bus.set_state(
             self._state_topic(point),
             {
                 "node": self._bus.node,
                 "epoch": self._bus.epoch,
-                "sequence": self._sequence,
+                "sequence": self._bus.next_sequence(self.device_id),
                 "status": seen.status,
                 "since": rfc3339(seen.since),
                 "reason": seen.reason,
@@ -178,7 +179,6 @@ class DeviceAgent:
         point = self.points.get(event.address)
         if point is None:
             return
-        self._sequence += 1
         data: dict[str, Any] = {"active": getattr(event, "active", None)}
         cloud = CloudEvent(
             id=uuid.uuid4().hex,
@@ -187,7 +187,7 @@ class DeviceAgent:
             subject=point.id,
             time=rfc3339(event.at),
             epoch=self._bus.epoch,
-            sequence=self._sequence,
+            sequence=self._bus.next_sequence(self.device_id),
             uptime_ms=self._bus.uptime_ms(),
             data=data,
         )

@@ -166,7 +166,9 @@ def _later(detail: str, retry_after_s: int) -> Problem:
     return Problem(status=503, detail=detail, headers={"Retry-After": str(retry_after_s)})
 
 
-async def _answer(_request: Request, error: Exception) -> Response:
+async def _answer(request: Request, error: Exception) -> Response:
+    if isinstance(error, adapter.AdapterError) and "/points/" in request.url.path:
+        error.device = error.address = ""  # who sees a point may not know where its device is
     return problem_response(problem_of(error))
 
 
