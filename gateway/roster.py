@@ -186,14 +186,19 @@ class Roster:
             keys[system.system.id] = _system_key(system)
             starts[system.system.id] = functools.partial(self._radio_agent, system)
         gone = [n for n, run in self._runs.items() if keys.get(n) != run.key]
-        for run in await self._stop(gone):
-            _retire(run.agent, wanted)
+        stopped = await self._stop(gone)
         for device in wanted.devices:
             agent = self.agents.devices.get(device.device.id)
             if agent is not None:
                 agent.rebind(_bound(device))
         for name in keys.keys() - self._runs.keys():
             self._start(name, keys[name], starts[name])
+        if stopped:
+            # What begins says its states in its first step: a new topic is set before its old one
+            # is cleared.
+            await asyncio.sleep(0)
+        for run in stopped:
+            _retire(run.agent, wanted)
 
     def _start(self, name: str, key: object, make: Callable[[], Any]) -> None:
         agent = make()

@@ -47,7 +47,6 @@ class _ChannelState:
     """The present of one channel, as on the wire."""
 
     channel: Channel
-    sequence: int = 0
     health: str = "unknown"
     health_reason: str = ""
     talk: seam.FloorTaken | None = None
@@ -96,7 +95,6 @@ class RadioAgent:
         self._traits = traits
         self._on_health = on_health
         self._loop = asyncio.get_running_loop()
-        self._sequence = 0
         self._leases = Leases()
         self._expiry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -461,7 +459,6 @@ class RadioAgent:
     def _cloud_event(
         self, kind: str, subject: str, at: datetime, data: dict[str, Any]
     ) -> CloudEvent:
-        self._sequence += 1
         return CloudEvent(
             id=uuid.uuid4().hex,
             source=f"hutong/{self._bus.node}/{self.system_id}",
@@ -469,7 +466,7 @@ class RadioAgent:
             subject=subject,
             time=rfc3339(at),
             epoch=self._bus.epoch,
-            sequence=self._sequence,
+            sequence=self._bus.next_sequence(self.system_id),
             uptime_ms=self._bus.uptime_ms(),
             data=data,
         )
@@ -494,13 +491,13 @@ class RadioAgent:
         return self._bus.topics.org("channels", "state", channel.org, channel.id)
 
     def _publish_state(self, state: _ChannelState) -> None:
-        state.sequence += 1
+        topic = self._state_topic(state.channel)
         talk, keyed = state.talk, state.transmission is not None
         since = state.talk_since if talk else state.keyed_since if keyed else None
         payload = {
             "node": self._bus.node,
             "epoch": self._bus.epoch,
-            "sequence": state.sequence,
+            "sequence": self._bus.next_sequence(topic),
             "floor": "taken" if talk or keyed else "idle",
             "talker": self._talker(talk.talker) if talk else state.keyed_talker if keyed else "",
             "talker_alias": talk.talker_alias if talk else state.keyed_alias if keyed else "",
@@ -511,4 +508,4 @@ class RadioAgent:
             "health": state.health,
             "health_reason": state.health_reason,
         }
-        self._bus.set_state(self._state_topic(state.channel), payload)
+        self._bus.set_state(topic, payload)

@@ -71,6 +71,8 @@ class Bus:
         self._exact: dict[str, list[Handler]] = {}
         self._states: dict[str, bytes] = {}
         self._unsent: dict[str, None] = {}
+        self._sending_soon = False
+        self._sequences: dict[str, int] = {}
         self._refused: set[str] = set()
         self._leaving = False
         self._answered_s = float("-inf")
@@ -81,6 +83,12 @@ class Bus:
         self.subscribe(topics.status_all(), self._watch_own_status, qos=1)
 
     # --- what the rest of the gateway uses ----------------------------------------------------
+
+    def next_sequence(self, writer: str) -> int:
+        """1, 2, 3 … of a writer in this bus's epoch: an agent that is started anew goes on where
+        the one before it ended, or all it says would be taken for a repeat."""
+        self._sequences[writer] = self._sequences.get(writer, 0) + 1
+        return self._sequences[writer]
 
     def uptime_ms(self) -> int:
         """This writer's monotonic clock."""
@@ -134,8 +142,11 @@ class Bus:
         self._send_soon(topic)
 
     def clear_state(self, topic: str) -> None:
-        """Give a retained topic up: cleared on the broker now, or when it is back."""
+        """Give a retained topic up: cleared on the broker now, or when it is back, after what was
+        set before."""
+        self._states.pop(topic, None)
         self._states[topic] = b""
+        self._unsent.pop(topic, None)
         self._send_soon(topic)
 
     def disown(self, topic: str) -> None:
@@ -143,12 +154,13 @@ class Bus:
         self._states.pop(topic, None)
 
     def _send_soon(self, topic: str) -> None:
-        if not self._unsent:
+        if not self._sending_soon:
+            self._sending_soon = True
             asyncio.get_running_loop().call_later(STATE_DELAY_S, self._send_states)
         self._unsent[topic] = None
 
     def _send_states(self) -> None:
-        unsent, self._unsent = self._unsent, {}
+        unsent, self._unsent, self._sending_soon = self._unsent, {}, False
         if self._link is not None:  # else all of them go when it is back
             for topic in unsent:
                 self._send_state(topic)

@@ -27,7 +27,7 @@ from gateway.interop.definitions import DefinitionsFile
 from gateway.interop.directory import Directory
 from gateway.interop.lease import BridgeLease
 from gateway.roster import Roster
-from registry import channels, devices, organizations, patches, systems
+from registry import channels, devices, organizations, patches, reshaping, systems
 from registry.channels import NewChannel
 from registry.database import Database
 from registry.devices import NewDevice
@@ -52,6 +52,7 @@ class Stage:
     script: Script
     file: Path
     said: dict[str, dict[str, Any] | None] = dataclasses.field(default_factory=dict)
+    order: list[tuple[str, dict[str, Any] | None]] = dataclasses.field(default_factory=list)
 
     async def look(self) -> None:
         async with asyncio.timeout(5):
@@ -102,8 +103,15 @@ async def running_roster(
 
     def hear(topic: str, payload: bytes) -> None:
         stage.said[topic] = decode(payload) if payload else None
+        stage.order.append((topic, stage.said[topic]))
 
-    for pattern in ("org/channels/state/#", "org/points/state/#", "systems/+/config"):
+    for pattern in (
+        "org/channels/state/#",
+        "org/channels/event/#",
+        "org/patches/state/#",
+        "org/points/state/#",
+        "systems/+/config",
+    ):
         watch.subscribe(f"hutong/v1/{pattern}", hear)
     async with running(bus.run(), watch.run(), lease.run()):
         await wait_until(lambda: bus.connected.is_set() and watch.connected.is_set())
@@ -206,6 +214,75 @@ async def test_a_deleted_device_leaves_no_state_behind(stage: Stage) -> None:
     assert stage.roster.agents.devices == {}
 
 
+async def test_topics_follow_an_organisation_that_moves(
+    broker: RunningBroker,
+    database: Database,
+    tmp_path: Path,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Set under the new path first, then cleared under the old one; talk and keys end cleanly."""
+    camera = Script()
+    monkeypatch.setattr(rooms, "device_adapter", lambda *_: ScriptedAdapter(camera))
+    registry = Registry(database)
+    district = NewOrganization(kind="district", name="D", slug="d")
+    district_id = registry(organizations.create, SYSTEM, district).id
+    async with running_roster(broker, database, tmp_path, script) as stage:
+        system = stage.system()
+        channel, second = stage.channel(system.id), stage.channel(system.id, "2/3102")
+        members = (Member(channel_id=channel.id), Member(channel_id=second.id))
+        patch = NewPatch(name="P", organization="d", voice="silence", members=members)
+        patch_id = registry(patches.create, SYSTEM, patch).id
+        point_id = stage.device().created[0].point_id
+        await stage.look()
+        state = "hutong/v1/org/{}/state/{}/{}".format
+        names = [("channels", channel.id), ("channels", second.id)]
+        names += [("points", point_id), ("patches", patch_id)]
+        await wait_until(
+            lambda: all(stage.said.get(state(family, "d", name)) for family, name in names)
+        )
+        members_of = state("patches", "d", patch_id)
+        await wait_until(
+            lambda: {m["health"] for m in stage.said[members_of]["members"]} == {"ok"}  # type: ignore[index]
+        )
+        taken = FloorTaken(at=now(), address="1/3101", stream="s", talker="7", hold_s=30.0)
+        script.say(taken)
+        await wait_until(lambda: "2/3102" in script.keyed)
+        await wait_until(lambda: stage.state("channels", channel.id)["floor"] == "taken")  # type: ignore[index]
+        transmission = script.keyed["2/3102"]
+        stage.order.clear()
+        registry(reshaping.move, SYSTEM, district_id, parent=None, slug="e")
+        await stage.look()
+        await wait_until(
+            lambda: all(
+                stage.said.get(state(family, "e", name))
+                and stage.said.get(state(family, "d", name)) is None
+                for family, name in names
+            )
+        )
+        assert script.terminators == [transmission]
+        for family, name in names:
+            said = [topic for topic, _ in stage.order]
+            begun = said.index(state(family, "e", name))
+            cleared = stage.order.index((state(family, "d", name), None))
+            assert begun < cleared, (family, said)
+        event = f"hutong/v1/org/channels/event/d/{channel.id}"
+        ended = [said for topic, said in stage.order if topic == event and said]
+        assert [each["type"] for each in ended] == ["hutong.floor.idle"]
+        fresh = stage.said[state("channels", "e", channel.id)]
+        assert fresh is not None
+        assert (fresh["floor"], fresh["talker"]) == ("idle", "")
+        # What talks from here on is bridged under the new path.
+        await wait_until(lambda: script.running == 1)
+        await wait_until(
+            lambda: stage.said[state("channels", "e", second.id)]["health"] == "ok"  # type: ignore[index]
+        )
+        stage.order.clear()
+        script.say(dataclasses.replace(taken, at=now(), stream="t"))
+        await wait_until(lambda: script.keyed.get("2/3102") not in (None, transmission))
+        assert not [topic for topic, _ in stage.order if "/d/" in topic]
+
+
 async def test_a_secret_of_another_key_stops_that_system_and_nothing_else(stage: Stage) -> None:
     sealed = stage.system(secrets=b"other key")
     channel = stage.channel(sealed.id)
@@ -241,7 +318,7 @@ async def test_patches_go_on_from_the_file_while_the_database_is_away(
         system = stage.system()
         members = tuple(
             Member(channel_id=stage.channel(system.id, address).id)
-            for address in ("1/3101", "1/3102")
+            for address in ("1/3101", "2/3102")
         )
         new = NewPatch(name="Joined", organization="d", members=members, voice="silence")
         patch = registry(patches.create, SYSTEM, new)
