@@ -25,6 +25,7 @@ from gateway.api import (
     auth,
     devices,
     events,
+    exchange,
     health,
     jobs,
     organizations,
@@ -241,6 +242,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
     install_error_answers(app)
     for router in (
         auth.router,
+        exchange.router,
         organizations.router,
         points.router,
         views.router,

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import logs
+from gateway.exchange_cli import add_exchange_commands
 from gateway.settings import Settings, SettingsError, load, shown
 
 app = typer.Typer(
@@ -244,6 +245,9 @@ def _secret(variable: str, question: str, *, confirm: bool) -> str:
         question, hide_input=True, confirmation_prompt=confirm, default="", show_default=False
     )
     return answer
+
+
+add_exchange_commands(app, _settings)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
@@ -95,19 +95,21 @@ def run_import(
     *,
     dry_run: bool = False,
     partial: bool = False,
+    keep_on: Callable[[], None] = lambda: None,
 ) -> ImportReport:
     """Write what a file says. organization: id or path, under which new points are created and in
     which names are looked up.
 
     All rows or none; with partial, the good ones. Needs `integrator` or `admin` there, and for
-    each point that a row changes where that is. Blocks: call it in a thread.
+    each point that a row changes where that is. Blocks: call it in a thread. keep_on: called
+    between rows; raises to stop, and then nothing was written.
     Raises: NotFound, Forbidden, Conflict, VersionMismatch, DatabaseAway.
     """
 
     def look(connection: Connection) -> tuple[str, Outside]:
         # The stamp first: what is written meanwhile must be seen as a change.
         stamp = changes.stamp(connection)
-        _plan(connection, principal, staging, organization)
+        _plan(connection, principal, staging, organization, keep_on)
         return stamp, _outside(connection, principal, staging, organization)
 
     stamp, outside = database.read_now(look)
@@ -120,10 +122,11 @@ def run_import(
         began.append(time.monotonic())
         # With several writers a change may be committed late, with an id from before the stamp.
         if connection.dialect.name != "sqlite" or changes.stamp(connection) != stamp:
-            _plan(connection, principal, staging, organization)
+            _plan(connection, principal, staging, organization, keep_on)
             if staging.counts()["refused"] and not partial:
                 return False
-        _execute(connection, principal, staging)
+        _execute(connection, principal, staging, keep_on)
+        keep_on()
         return True
 
     applied = database.write_now(write)
@@ -146,7 +149,11 @@ def _report(
 
 
 def _plan(
-    connection: Connection, principal: Principal, staging: Staging, organization: str
+    connection: Connection,
+    principal: Principal,
+    staging: Staging,
+    organization: str,
+    keep_on: Callable[[], None],
 ) -> None:
     """Decide for each row what is done with it; nothing is written to the registry."""
     home = organizations.get(connection, principal, organization)
@@ -154,11 +161,13 @@ def _plan(
     staging.begin_again()
     staging.refuse_repeated_keys()
     for chunk in staging.good("(id IS NOT NULL OR code IS NOT NULL)"):
+        keep_on()
         _match_keys(connection, principal, staging, chunk)
     _match_names(connection, staging, home)
     staging.refuse_double_claims()
     planner = _Planner(connection, principal, home)
     for chunk in staging.good():
+        keep_on()
         planned, refused = planner.plan(chunk)
         staging.plan(planned)
         staging.refuse(refused)
@@ -400,8 +409,14 @@ def _clean(values: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
 
 
-def _execute(connection: Connection, principal: Principal, staging: Staging) -> None:
+def _execute(
+    connection: Connection,
+    principal: Principal,
+    staging: Staging,
+    keep_on: Callable[[], None],
+) -> None:
     for chunk in staging.planned("update"):
+        keep_on()
         _update_all(connection, chunk)
         _record(
             connection,
@@ -410,6 +425,7 @@ def _execute(connection: Connection, principal: Principal, staging: Staging) -> 
             ((each["id"], each["path"], each["changed"]) for each in chunk),
         )
     for chunk in staging.planned("create"):
+        keep_on()
         at = now()
         rows = [
             {

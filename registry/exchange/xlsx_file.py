@@ -174,8 +174,9 @@ def _column(letters: bytes) -> int:
 
 def _sheet_parts(path: Path) -> dict[str, str]:
     """The part of each sheet by the sheet's name."""
-    workbook = ExcelReader(str(path), read_only=True)
-    with workbook.archive:
+    # By its file and not its name: uploads have names without a suffix.
+    with path.open("rb") as file:
+        workbook = ExcelReader(file, read_only=True)
         workbook.read_manifest()
         workbook.read_workbook()
         return {
@@ -216,10 +217,10 @@ def _at_once(path: Path) -> Iterator[tuple[str, Iterator[Sequence[Any]]]]:
 
 
 def _streamed(path: Path) -> Iterator[tuple[str, Iterator[Sequence[Any]]]]:
-    with warnings.catch_warnings():
+    with path.open("rb") as file, warnings.catch_warnings():
         # It warns of styles and validations that it leaves out, which nobody here wants.
         warnings.simplefilter("ignore")
-        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+        workbook = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
         try:
             for sheet in workbook.worksheets:
                 sheet.reset_dimensions()

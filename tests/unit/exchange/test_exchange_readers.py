@@ -19,7 +19,7 @@ from registry.exchange.row_values import FORMULA
 
 
 def read(path: Path, content: bytes | str, kind: Format = "csv") -> list[Record]:
-    path = path / f"file.{kind}"
+    path = path / "file"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return list(read_records(path, kind))
 
