@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from databases import ON_SQLITE, Registry, square
+from databases import Registry, square
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -214,7 +214,6 @@ def test_contested_ground_is_named_with_who_gets_it() -> None:
     assert table().overlaps() == ()
 
 
-@ON_SQLITE
 @settings(
     max_examples=25,
     deadline=None,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from databases import ON_SQLITE, Registry, square
+from databases import Registry, square
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shapely import Point as Place
@@ -249,7 +249,6 @@ def test_the_past_of_what_is_gone_is_told_above(tree: Registry) -> None:
     assert [each.action for each in seen] == ["create", "delete"]
 
 
-@ON_SQLITE
 @settings(
     max_examples=20,
     deadline=None,
