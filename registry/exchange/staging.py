@@ -69,6 +69,7 @@ class Staging:
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-32000"):
             self._db.execute(f"PRAGMA {pragma}").close()
         self._db.executescript(_SCHEMA)
+        self._is_planned = False
         self.total = 0
         self.ignored_columns: tuple[str, ...] = ()
         self.repeated_columns: tuple[str, ...] = ()
@@ -106,6 +107,8 @@ class Staging:
         self._insert(batch)
         self._db.execute("COMMIT")
         self._db.executescript(_INDEXES)
+        # Never committed: nobody else reads the file, and each statement would be by itself.
+        self._db.execute("BEGIN")
         keep_on(self.total)
 
     def _note(self, record: Record, system: System | None) -> Columns:
@@ -142,6 +145,9 @@ class Staging:
 
     def begin_again(self) -> None:
         """Forget what an earlier planning found."""
+        if not self._is_planned:
+            self._is_planned = True
+            return
         self._db.execute(
             "UPDATE rows SET late = NULL, action = NULL, point_id = NULL, planned = NULL"
         )
