@@ -54,7 +54,7 @@ def load(district: Registry, tmp_path: Path) -> Import:
         principal: Principal = SYSTEM,
         kind: Format = "csv",
         system: Any = None,
-        **options: bool,
+        **options: Any,
     ) -> tuple[ImportReport, list[tuple[int, str, str]]]:
         path = tmp_path / f"import.{kind}"
         path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -177,6 +177,33 @@ def test_all_or_nothing_unless_asked(district: Registry, load: Import) -> None:
     report, _ = load(text, partial=True)
     assert report.applied
     assert [each.name for each in everything(district)] == ["a"]
+
+
+def test_a_cancelled_import_writes_nothing(district: Registry, load: Import) -> None:
+    class Cancelled(Exception):
+        pass
+
+    def calls_until_done(limit: int) -> int:
+        count = 0
+
+        def keep_on() -> None:
+            nonlocal count
+            count += 1
+            if count > limit:
+                raise Cancelled
+
+        load("name\na\nb\n", keep_on=keep_on)
+        return count
+
+    for limit in range(10):
+        try:
+            calls_until_done(limit)
+        except Cancelled:
+            assert everything(district) == []
+        else:
+            break
+    assert limit > 2
+    assert len(everything(district)) == 2
 
 
 def integrator(path: str) -> Principal:
