@@ -3,8 +3,7 @@
 Sixteen are mandatory. Six of them are columns of a point (code, name, place, longitude, latitude,
 category); the others stand in `attributes` under the names here, and may hold nothing else than
 this says. Names that are not here are free.
-Source: the upload programs that facts of this field were taken from; the standard's own text lists
-the same sixteen.
+Source: what the upload programs of the field demand; the standard's own text was not at hand.
 """
 
 import dataclasses

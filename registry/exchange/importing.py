@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
-from registry import changes, organizations, point_rules
+from registry import changes, organizations, point_rules, sharing
 from registry.database import Database
 from registry.errors import Invalid, VersionMismatch
 from registry.exchange.coordinates import SYSTEMS, System, to_wgs84
@@ -424,6 +424,7 @@ def _execute(
             "update",
             ((each["id"], each["path"], each["changed"]) for each in chunk),
         )
+    sharing.end_stale(connection, principal)
     for chunk in staging.planned("create"):
         keep_on()
         at = now()

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from databases import ON_SQLITE, Registry, square
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from registry import changes, organizations, points
+from registry import changes, organizations, points, shares
 from registry.exchange.exporting import csv_lines, exported, geojson_pieces, row_of, write_xlsx
 from registry.exchange.files import FORMATS, Format
 from registry.exchange.importing import ImportReport, run_import
 from registry.exchange.records import FileRefused
 from registry.exchange.staging import Staging
+from registry.identity import now
 from registry.machine_file import ATTRIBUTES
 from registry.organizations import NewOrganization
 from registry.partition import SYSTEM, Grant, Principal, Role
@@ -240,6 +242,20 @@ def test_a_moved_point_finds_its_owner_again(district: Registry, load: Import) -
     pinned = add(district, "d/s1", name="b", longitude=1, latitude=1)
     load(f"id,longitude,latitude\n{point.id},25,5\n{pinned.id},25,5\n")
     assert [p.organization.path for p in everything(district)] == ["d/s2", "d/s1"]
+
+
+def test_a_point_that_an_import_gives_away_is_shared_no_longer(
+    district: Registry, load: Import
+) -> None:
+    point = add(district, name="x", longitude=1, latitude=1, assign="polygon")
+    shared = shares.NewShare(
+        point=point.id, to="d/s2", purpose="p", ends_at=now() + timedelta(hours=1)
+    )
+    district(shares.create, SYSTEM, shared)
+    report, refused = load(f"id,longitude,latitude\n{point.id},7,7\n")
+    assert (refused, report.updated) == ([], 1)
+    assert district(points.get, SYSTEM, point.id).organization.path == "d/s1"
+    assert district(shares.page, SYSTEM).items == ()
 
 
 def test_positions_that_another_system_would_put_inside(district: Registry, load: Import) -> None:
