@@ -6,6 +6,23 @@ import sys
 import structlog
 
 
+class _StandardError:
+    """Writes a line to what is standard error then, not to what it was when logging began."""
+
+    def msg(self, message: str) -> None:
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+
+    log = debug = info = warn = warning = error = exception = critical = fatal = failure = msg
+
+
+class _StandardErrorHandler(logging.Handler):
+    """The same for what libraries log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{self.format(record)}\n")
+
+
 def configure(log_format: str = "console", level: int = logging.INFO) -> None:
     """log_format: ``console`` or ``json``. Libraries' own logs come the same way, from warning."""
     shared: list[structlog.types.Processor] = [
@@ -27,14 +44,14 @@ def configure(log_format: str = "console", level: int = logging.INFO) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _StandardError(),
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardErrorHandler()
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
