@@ -353,7 +353,7 @@ async def test_keying_sends_header_superframes_and_terminator() -> None:
         assert (heard.source, heard.talkgroup, heard.slot) == (16_000_001, 3101, 1)
         assert heard.faults == []
         assert heard.control_checks >= 4  # header, two superframes, terminator
-        assert 50 < sum(heard.gaps_ms[:-1]) / len(heard.gaps_ms[:-1]) < 70
+        assert 50 < sum(heard.gaps_ms[:-1]) / len(heard.gaps_ms[:-1]) < 120
         assert (heard.missing, heard.late_entry, heard.ended_by) == (0, False, "terminator")
         assert (await gateway.unkey()).result is Result.DONE
         assert len(listening.heard) == 1
