@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +34,7 @@ SQLITE_AWAY = frozenset(
     }
 )
 WRITING = "hutong_writing"
+UPGRADE_PATIENCE_S = 30.0
 
 
 class Database:
@@ -120,8 +122,17 @@ class Database:
     def upgrade_now(self, revision: str = "head") -> None:
         """`upgrade` for a caller that is not asynchronous. revision: one to stop at."""
         self._make_folder()
-        with self._named_errors(), self._writing.connect() as connection:
-            migrations.upgrade(connection, revision)
+        give_up_s = time.monotonic() + UPGRADE_PATIENCE_S
+        while True:
+            try:
+                with self._named_errors(), self._writing.connect() as connection:
+                    migrations.upgrade(connection, revision)
+                return
+            except DatabaseAway as away:
+                # Another process upgrades the same file; turning a new one to WAL does not wait.
+                if not _is_locked(away) or time.monotonic() > give_up_s:
+                    raise
+            time.sleep(0.1)
 
     def downgrade_now(self, revision: str) -> None:
         """Take the tables back to an older revision, ``base`` for none at all."""
@@ -273,3 +284,9 @@ def _constraint(failure: sqlalchemy.exc.IntegrityError) -> str:
 
 def _to_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _is_locked(away: DatabaseAway) -> bool:
+    origin = getattr(away.__cause__, "orig", None)
+    code = getattr(origin, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
