@@ -23,6 +23,7 @@ from gateway.access.sessions import Access
 from gateway.agents.cameras import Cameras, NoCamera
 from gateway.api import (
     auth,
+    codes,
     devices,
     events,
     exchange,
@@ -245,6 +246,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
         exchange.router,
         organizations.router,
         points.router,
+        codes.router,
         views.router,
         devices.router,
         systems.router,

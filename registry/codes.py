@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, func, select, text
 
-from registry import points
 from registry.errors import Conflict, Invalid
-from registry.models import ORGANIZATIONS, POINTS
-from registry.partition import INTEGRATE, Principal, require
-from registry.regions import regions
+from registry.models import POINTS
+from registry.regions import prefectures, regions
 
 CAMERA, NETWORK_CAMERA = "131", "132"
 BUSINESS_GROUP, VIRTUAL_ORGANIZATION = "215", "216"
@@ -18,6 +16,9 @@ LAST_SERIAL = 999_999
 _INDUSTRIES = frozenset({*range(15), *range(40, 46)})
 _TYPES = ((111, 139), (200, 216), (300, 343), (400, 499), (500, 599))
 _DIGIT = re.compile(r"[0-9]")
+_ORGANIZATION = re.compile(r"[0-9]{12}")
+_REGION = re.compile(r"[0-9]{6}(?:[0-9]{6})?")
+_MINISTRY = "01"
 
 
 class InvalidCode(Invalid):
@@ -92,6 +93,42 @@ def check_point_code(text: str) -> PointCode:
     return code
 
 
+def check_group_code(text: str, expected: str) -> PointCode:
+    """`check_point_code` of a catalogue node. expected: `BUSINESS_GROUP` or `VIRTUAL_ORGANIZATION`.
+
+    Raises: InvalidCode where it is of another type.
+    """
+    code = check_point_code(text)
+    if code.type != expected:
+        raise InvalidCode(11, f"must be of type {expected}, this is {code.type}")
+    return code
+
+
+def check_organization_code(text: str) -> None:
+    """A 12-digit code of a public security organ: its first four digits are a prefecture of GB/T
+    2260, or ``01`` for the ministry's own. The fifth and sixth are not looked up: bureaus of
+    development zones have numbers there that are no county's.
+
+    Raises: Invalid.
+    """
+    if not _ORGANIZATION.fullmatch(text):
+        raise Invalid.at("code", "must be 12 digits")
+    if not text.startswith(_MINISTRY) and text[:4] not in prefectures():
+        raise Invalid.at("code", f"GB/T 2260 has no prefecture {text[:4]}")
+
+
+def check_region(text: str) -> None:
+    """A region of GB/T 2260: six digits of any level, or twelve, whose last six are the national
+    statistics' number of a town and a village.
+
+    Raises: Invalid.
+    """
+    if not _REGION.fullmatch(text):
+        raise Invalid.at("region", "must be 6 or 12 digits")
+    if text[:6] not in regions():
+        raise Invalid.at("region", f"GB/T 2260 has no region {text[:6]}")
+
+
 def issue(connection: Connection, first: PointCode, count: int = 1) -> tuple[PointCode, ...]:
     """The next free codes that begin like `first`: after the highest in use, and from its serial
     on where the end is reached.
@@ -131,51 +168,3 @@ def _gaps(used: Iterator[int], begin: int, count: int) -> Iterator[int]:
             yield free
             count -= 1
         following = taken + 1
-
-
-def give_code(
-    connection: Connection,
-    principal: Principal,
-    point_id: str,
-    *,
-    industry: str = "00",
-    type: str = NETWORK_CAMERA,  # noqa: A002 - the standard's word
-    network: str = "0",
-    version: int | None = None,
-) -> points.Point:
-    """Give a point that has no code the next free one of its owner's region.
-
-    Needs `integrator` or `admin` where it is.
-    Raises: NotFound, Forbidden, VersionMismatch; Invalid where the owner has no region; Conflict
-    where the point has a code, or none is left.
-    """
-    before = points.get(connection, principal, point_id)
-    require(principal, INTEGRATE, before.organization.path)
-    if before.code is not None:
-        raise Conflict("the point has a code", other=before.code)
-    region = _region_of(connection, before.organization.path)
-    first = PointCode(
-        region=region[:6],
-        grassroots=(region[6:8] or "00").ljust(2, "0"),
-        industry=industry,
-        type=type,
-        network=network,
-        serial=1,
-    )
-    (code,) = issue(connection, parse_point_code(str(first)))
-    return points.update(connection, principal, point_id, {"code": str(code)}, version)
-
-
-def _region_of(connection: Connection, path: str) -> str:
-    """The region of the organisation at path, else of the nearest above it that has one."""
-    parts = path.split("/")
-    above = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-    found = connection.scalar(
-        select(ORGANIZATIONS.c.region)
-        .where(ORGANIZATIONS.c.path.in_(above), ORGANIZATIONS.c.region.is_not(None))
-        .order_by(ORGANIZATIONS.c.depth.desc())
-        .limit(1)
-    )
-    if found is None:
-        raise Invalid.at("region", f"{path} and those above it have no GB/T 2260 region")
-    return str(found)

@@ -2,13 +2,13 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select
 from sqlalchemy import update as sql_update
 
-from registry import rows
+from registry import codes, rows
 from registry.errors import Conflict, Invalid, NotFound, Reason
 from registry.identity import parse_id
 from registry.jurisdictions import Jurisdiction, Jurisdictions, area_m2, read_geometry
@@ -47,9 +47,16 @@ PARENT_KINDS: Mapping[str, tuple[str | None, ...]] = {
 TREE_LOCK = 7_310_418
 """Number of the PostgreSQL advisory lock that lets one transaction change the tree at a time."""
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_CODE = re.compile(r"[0-9]{12}")
-_REGION = re.compile(r"[0-9]{6}(?:[0-9]{6})?")
-_EDITABLE = frozenset({"name", "code", "region"})
+_CHECKS: Mapping[str, Callable[[str], object]] = {
+    "code": codes.check_organization_code,
+    "region": codes.check_region,
+    "business_group_code": lambda text: codes.check_group_code(text, codes.BUSINESS_GROUP),
+    "virtual_organization_code": lambda text: codes.check_group_code(
+        text, codes.VIRTUAL_ORGANIZATION
+    ),
+}
+_UNIQUE_CODES = ("code", "business_group_code", "virtual_organization_code")
+_EDITABLE = frozenset({"name", *_CHECKS})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +70,9 @@ class OrganizationRef:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Organization:
-    """depth: 1 for a root. code: 12 digits. region: 6 or 12 digits. jurisdiction: GeoJSON."""
+    """depth: 1 for a root. code: 12 digits. region: 6 or 12 digits of GB/T 2260.
+    business_group_code, virtual_organization_code: 20 digits of GB/T 28181, types 215 and 216,
+    under which its points stand in a catalogue. jurisdiction: GeoJSON."""
 
     id: str
     version: int
@@ -75,6 +84,8 @@ class Organization:
     parent_id: str | None
     code: str | None
     region: str | None
+    business_group_code: str | None
+    virtual_organization_code: str | None
     jurisdiction: Mapping[str, Any] | None
 
     @property
@@ -92,6 +103,8 @@ class NewOrganization:
     parent: str | None = None
     code: str | None = None
     region: str | None = None
+    business_group_code: str | None = None
+    virtual_organization_code: str | None = None
     jurisdiction: Mapping[str, Any] | None = None
 
 
@@ -127,6 +140,8 @@ _COLUMNS: Select[Any] = select(
     _O.parent_id,
     _O.code,
     _O.region,
+    _O.business_group_code,
+    _O.virtual_organization_code,
     _O.jurisdiction,
 )
 
@@ -246,7 +261,8 @@ def create(connection: Connection, principal: Principal, new: NewOrganization) -
     _check_new(new, parent)
     path = f"{parent.path}/{new.slug}" if parent else new.slug
     check_path_free(connection, path)
-    _check_code_free(connection, new.code, None)
+    given = {field: getattr(new, field) for field in _CHECKS}
+    _check_codes_free(connection, given, None)
     values: dict[str, Any] = {
         "kind": new.kind,
         "name": new.name.strip(),
@@ -254,12 +270,11 @@ def create(connection: Connection, principal: Principal, new: NewOrganization) -
         "path": path,
         "depth": parent.depth + 1 if parent else 1,
         "parent_id": parent.id if parent else None,
-        "code": new.code,
-        "region": new.region,
+        **given,
         **jurisdiction_values(new.jurisdiction),
     }
     organization_id = rows.insert_row(connection, ORGANIZATIONS, values)
-    details = {field: values[field] for field in ("kind", "name", "path", "code", "region")}
+    details = {field: values[field] for field in ("kind", "name", "path", *_CHECKS)}
     rows.record(connection, principal, "create", "organization", organization_id, path, details)
     return get(connection, principal, organization_id)
 
@@ -271,21 +286,22 @@ def update(
     changes: Mapping[str, Any],
     version: int | None = None,
 ) -> Organization:
-    """Change name, code or region. Needs `admin` at it. version: the one the caller read.
+    """Change name, region or a code. Needs `admin` at it. version: the one the caller read.
 
     Raises: NotFound, Forbidden, Invalid, Conflict, VersionMismatch.
     """
     before = get(connection, principal, reference)
     require(principal, ADMINISTER, before.path)
     rows.check_fields(changes, _EDITABLE)
+    old = dataclasses.asdict(before)
     name = str(changes.get("name", before.name)).strip()
-    code = changes.get("code", before.code)
-    region = changes.get("region", before.region)
-    _check_names(name, code, region)
-    _check_code_free(connection, code, before.id)
-    values = {"name": name, "code": code, "region": region}
+    values = {"name": name, **{field: changes.get(field, old[field]) for field in _CHECKS}}
+    # What an older version accepted stays until somebody changes it.
+    given = {field: values[field] for field in _CHECKS if values[field] != old[field]}
+    _check_names(name, given)
+    _check_codes_free(connection, given, before.id)
     rows.update_row(connection, ORGANIZATIONS, "organization", before.id, values, version)
-    changed = rows.difference(dataclasses.asdict(before), values)
+    changed = rows.difference(old, values)
     rows.record(connection, principal, "update", "organization", before.id, before.path, changed)
     return get(connection, principal, before.id)
 
@@ -426,7 +442,7 @@ def jurisdiction_values(document: Mapping[str, Any] | None) -> dict[str, Any]:
 def _check_new(new: NewOrganization, parent: Organization | None) -> None:
     check_place(new.kind, parent.kind if parent else None)
     check_slug(new.slug)
-    _check_names(new.name.strip(), new.code, new.region)
+    _check_names(new.name.strip(), {field: getattr(new, field) for field in _CHECKS})
 
 
 def check_place(kind: str, parent_kind: str | None) -> None:
@@ -444,14 +460,17 @@ def check_slug(slug: str) -> None:
         raise Invalid.at("slug", "must be 1 to 63 of a-z, 0-9 and - (not at an end)")
 
 
-def _check_names(name: str, code: str | None, region: str | None) -> None:
+def _check_names(name: str, given: Mapping[str, str | None]) -> None:
+    """given: codes and region, those that are to be written. Raises: Invalid."""
     reasons = []
     if not 1 <= len(name) <= 200:
         reasons.append(Reason(field="name", reason="must have 1 to 200 characters"))
-    if code is not None and not _CODE.fullmatch(code):
-        reasons.append(Reason(field="code", reason="must be 12 digits"))
-    if region is not None and not _REGION.fullmatch(region):
-        reasons.append(Reason(field="region", reason="must be 6 or 12 digits"))
+    for field, text in given.items():
+        try:
+            if text is not None:
+                _CHECKS[field](text)
+        except Invalid as wrong:
+            reasons.append(Reason(field=field, reason=wrong.reasons[0].reason))
     if reasons:
         raise Invalid(*reasons)
 
@@ -462,13 +481,17 @@ def check_path_free(connection: Connection, path: str) -> None:
         raise Conflict(f"there is an organization at {path} already", other=path)
 
 
-def _check_code_free(connection: Connection, code: str | None, but_id: str | None) -> None:
-    """Raises: Conflict where another organisation has the code."""
-    if code is None:
-        return
-    holder = connection.scalar(select(_O.id).where(_O.code == code))
-    if holder not in (None, but_id):
-        raise Conflict("code in use")
+def _check_codes_free(
+    connection: Connection, given: Mapping[str, str | None], but_id: str | None
+) -> None:
+    """Raises: Conflict where another organisation has one of the codes."""
+    for field in _UNIQUE_CODES:
+        code = given.get(field)
+        if code is None:
+            continue
+        holder = connection.scalar(select(_O.id).where(_O[field] == code))
+        if holder not in (None, but_id):
+            raise Conflict("code in use")
 
 
 def _owned(connection: Connection, organization_id: str) -> tuple[str, ...]:

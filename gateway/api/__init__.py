@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI
 
-from gateway.api import auth, organizations, points, shares, users
+from gateway.api import auth, codes, organizations, points, shares, users
 from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
 
@@ -14,10 +14,11 @@ CORE_ROUTERS = (
     auth.router,
     organizations.router,
     points.router,
+    codes.router,
     shares.router,
     users.router,
 )
-"""Session, organisations, points, shares, users: what the registry answers alone."""
+"""Session, organisations, points, codes, shares, users: what the registry answers alone."""
 
 
 def install_api(

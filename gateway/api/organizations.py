@@ -57,11 +57,13 @@ class OrganizationBody(Body):
     parent: Reference | None = None
     code: Text | None = None
     region: Text | None = None
+    business_group_code: Text | None = None
+    virtual_organization_code: Text | None = None
     jurisdiction: Geometry | None = None
 
 
 class OrganizationPatch(Body):
-    """Null removes `code` or `region`; a null `parent` makes a district a root. Another `parent`
+    """Null removes `region` or a code; a null `parent` makes a district a root. Another `parent`
     or `slug` takes along all that is below and all that is owned, retained topics included."""
 
     name: Name = ""
@@ -69,6 +71,8 @@ class OrganizationPatch(Body):
     parent: Reference | None = None
     code: Text | None = None
     region: Text | None = None
+    business_group_code: Text | None = None
+    virtual_organization_code: Text | None = None
 
 
 class MergeBody(Body):

@@ -74,6 +74,8 @@ def organization_shape(organization: Organization, counts: Counts) -> Shape:
         "parent": organization.parent_id,
         "code": organization.code,
         "region": organization.region,
+        "business_group_code": organization.business_group_code,
+        "virtual_organization_code": organization.virtual_organization_code,
         "jurisdiction": organization.jurisdiction,
         "counts": {
             "points": counts.points,

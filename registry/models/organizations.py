@@ -25,6 +25,8 @@ class OrganizationRow(Versioned, Base):
     parent_id: Mapped[str | None] = mapped_column(ID, ForeignKey("organizations.id"), index=True)
     code: Mapped[str | None] = mapped_column(String(12), unique=True)
     region: Mapped[str | None] = mapped_column(String(12))
+    business_group_code: Mapped[str | None] = mapped_column(String(20))
+    virtual_organization_code: Mapped[str | None] = mapped_column(String(20))
     jurisdiction: Mapped[dict[str, Any] | None] = mapped_column(DOCUMENT)
     area_m2: Mapped[int | None] = mapped_column(BigInteger)
     west_deg: Mapped[float | None]
@@ -36,6 +38,9 @@ class OrganizationRow(Versioned, Base):
         CheckConstraint("kind IN ('district', 'station', 'workroom')", name="kind"),
         CheckConstraint("kind = 'district' OR parent_id IS NOT NULL", name="root_is_district"),
         Index(None, "west_deg", "east_deg"),
+        # Unique indexes, not constraints: SQLite can add them without writing the table anew.
+        Index(None, "business_group_code", unique=True),
+        Index(None, "virtual_organization_code", unique=True),
     )
 
 

@@ -45,6 +45,12 @@ def regions() -> Mapping[str, Region]:
     )
 
 
+@functools.cache
+def prefectures() -> frozenset[str]:
+    """The first four digits that the regions have, ``2100`` of a province included."""
+    return frozenset(code[:4] for code in regions())
+
+
 def full_name(code: str) -> str | None:
     """``辽宁省沈阳市和平区`` for 210102; None for a code that GB/T 2260 does not have."""
     known = regions()

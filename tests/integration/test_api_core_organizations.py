@@ -32,7 +32,7 @@ async def test_the_tree_with_counts_of_what_each_sees(core_api: CoreApi) -> None
     assert district["counts"]["unassigned"] == 1
     assert set(district) == {
         *("id", "version", "kind", "name", "slug", "path", "parent", "code", "region"),
-        *("jurisdiction", "counts"),
+        *("business_group_code", "virtual_organization_code", "jurisdiction", "counts"),
     }
     assert (station["parent"], station["jurisdiction"]) == (district["id"], square(0, 0, 10))
     viewer = (await (await core_api.sign_in("viewer"))("GET", "/organizations")).body
@@ -160,3 +160,62 @@ async def test_without_its_database_the_api_says_when_to_come_back(
     login = {"name": "admin", "password": PASSWORD}
     refused = await core_api.anybody()("POST", "/api/v1/auth/login", login)
     assert refused.status == 503
+
+
+async def test_the_codes_of_an_organisation(core_api: CoreApi) -> None:
+    ask = await core_api.sign_in("admin")
+    any_version = {"If-Match": "*"}
+    given = {
+        "code": "210103590000",
+        "region": "210103001002",
+        "business_group_code": "21010300002150000001",
+        "virtual_organization_code": "21010300002160000001",
+    }
+    changed = await ask("PATCH", "/organizations/d/s1", given, headers=any_version)
+    assert changed.status == 200, changed.body
+    assert {field: changed.body[field] for field in given} == given
+    for field, wrong in (
+        ("code", "21010359000"),
+        ("code", "990103590000"),
+        ("region", "210199"),
+        ("region", "2101030"),
+        ("business_group_code", given["virtual_organization_code"]),
+        ("virtual_organization_code", given["business_group_code"]),
+        ("virtual_organization_code", "99010300002160000001"),
+    ):
+        refused = await ask("PATCH", "/organizations/d/s2", {field: wrong}, headers=any_version)
+        assert (refused.status, refused.body["errors"][0]["field"]) == (422, field), wrong
+    for field in ("code", "business_group_code", "virtual_organization_code"):
+        taken = {field: given[field]}
+        refused = await ask("PATCH", "/organizations/d/s2", taken, headers=any_version)
+        assert (refused.status, refused.body["detail"]) == (409, "code in use")
+    none = dict.fromkeys(given)
+    removed = await ask("PATCH", "/organizations/d/s1", none, headers=any_version)
+    assert {field: removed.body[field] for field in none} == none
+
+
+async def test_a_point_is_given_a_code(core_api: CoreApi) -> None:
+    ask = await core_api.sign_in("admin")
+    region = {"region": "210103001002"}
+    await ask("PATCH", "/organizations/d/s1", region, headers={"If-Match": "*"})
+    made = [
+        (await ask("POST", "/points", {"organization": "d/s1/w1", "name": "p"})).body["id"]
+        for _ in range(3)
+    ]
+    first = await ask("POST", f"/points/{made[0]}/code")
+    assert (first.status, first.body["code"]) == (200, "21010300001320000001")
+    assert first.headers["ETag"] == '"2"'
+    body = {"type": "131", "industry": "01", "network": "7"}
+    second = await ask("POST", f"/points/{made[1]}/code", body)
+    assert second.body["code"] == "21010300011317000001"
+    assert (await ask("POST", f"/points/{made[0]}/code")).status == 409
+    stale = {"If-Match": '"7"'}
+    assert (await ask("POST", f"/points/{made[2]}/code", headers=stale)).status == 412
+    reserved = await ask("POST", f"/points/{made[2]}/code", {"industry": "99"})
+    assert (reserved.status, reserved.body["errors"][0]["field"]) == (422, "code")
+    for name, status in (("viewer", 403), ("integrator", 200)):
+        caller = await core_api.sign_in(name)
+        assert (await caller("POST", f"/points/{made[2]}/code")).status == status
+    district = (await ask("POST", "/points", {"organization": "d", "name": "p"})).body["id"]
+    nowhere = await ask("POST", f"/points/{district}/code")
+    assert (nowhere.status, nowhere.body["errors"][0]["field"]) == (422, "region")

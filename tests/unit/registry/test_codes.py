@@ -8,7 +8,7 @@ from databases import Registry
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry import codes, organizations, points
+from registry import codes, issuing, organizations, points
 from registry.codes import InvalidCode, PointCode, check_point_code, parse_point_code
 from registry.errors import Conflict, Invalid
 from registry.organizations import NewOrganization
@@ -119,12 +119,12 @@ def test_past_the_last_serial_the_gaps_are_used(district: Registry) -> None:
 
 
 def test_a_point_is_given_the_code_of_its_owners_region(district: Registry) -> None:
-    point = district(codes.give_code, SYSTEM, add(district))
+    point = district(issuing.give_code, SYSTEM, add(district))
     assert point.code == CODE
     with pytest.raises(Conflict):
-        district(codes.give_code, SYSTEM, point.id)
+        district(issuing.give_code, SYSTEM, point.id)
     with pytest.raises(Invalid):
-        district(codes.give_code, SYSTEM, add(district, "nowhere"))
+        district(issuing.give_code, SYSTEM, add(district, "nowhere"))
 
 
 def test_no_two_writers_are_given_the_same_code(district: Registry) -> None:
@@ -133,7 +133,7 @@ def test_no_two_writers_are_given_the_same_code(district: Registry) -> None:
 
     def one(mine: list[str]) -> list[str | None]:
         together.wait(10)
-        return [district(codes.give_code, SYSTEM, each).code for each in mine]
+        return [district(issuing.give_code, SYSTEM, each).code for each in mine]
 
     with ThreadPoolExecutor(4) as pool:
         given = [code for some in pool.map(one, [ids[i::4] for i in range(4)]) for code in some]
