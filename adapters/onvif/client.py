@@ -49,20 +49,27 @@ class OnvifClient:
 
         Raises: AdapterError, naming the device.
         """
-        address = self._addresses.get(call.service)
+        address = call.address or self._addresses.get(call.service)
         if address is None:
             raise NotSupported(f"it has no {call.service} service", device=self._settings.endpoint)
         body, content_type = soap.encode(call, None if anonymous else self._login)
         with self._errors(call.operation):
-            status, document = await self._post(address, body, content_type)
+            status, document = await self._post(address, body, content_type, call.lasts_s)
             return soap.decode(call, status, document)
 
-    async def _post(self, address: str, body: bytes, content_type: str) -> tuple[int, bytes]:
+    async def _post(
+        self, address: str, body: bytes, content_type: str, lasts_s: float
+    ) -> tuple[int, bytes]:
         headers = {"Content-Type": content_type}
+        limit = aiohttp.ClientTimeout(total=self._settings.timeout_s + lasts_s)
         for attempt in (1, 2):
             try:
                 async with self._session.post(
-                    URL(address, encoded=True), data=body, headers=headers, allow_redirects=False
+                    URL(address, encoded=True),
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    timeout=limit,
                 ) as response:
                     return response.status, await _body(response, soap.MAX_DOCUMENT_BYTES)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:

@@ -1,10 +1,14 @@
 """SOAP 1.2 envelopes: a call to bytes, bytes to a reply or the error that they mean. No I/O."""
 
+import base64
 import dataclasses
 import functools
+import hashlib
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
+from xml.sax.saxutils import escape
 
 from lxml import etree
 
@@ -19,6 +23,9 @@ MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 
 SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
+_WSS = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-"
+_WSSE = f"{_WSS}wssecurity-secext-1.0.xsd"
+_WSU = f"{_WSS}wssecurity-utility-1.0.xsd"
 _REFUSES_US = {"NotAuthorized", "FailedAuthentication", "FailedCheck", "InvalidSecurity"}
 _CANNOT = {"ActionNotSupported", "OptionalActionNotImplemented", "NoSuchService"}
 
@@ -38,6 +45,11 @@ class Call(Generic[T]):
     lean: read gets the reply's XML element instead of zeep's object. For the long answers, and
     for what every device is asked all day: it takes a tenth of the time, and finds elements under
     whatever namespace the firmware put them.
+
+    body: the call's own element, written by a template instead of zeep, for what is asked all day
+    and for services whose WSDL is not carried; header: what goes beside the signature, and action:
+    of SOAP, both with body only. address: where it goes, if not to the service itself. lasts_s:
+    how long the device may take to answer beyond its usual time, for a long poll.
     """
 
     service: str
@@ -45,6 +57,11 @@ class Call(Generic[T]):
     read: Callable[[Any], T]
     lean: bool = False
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    body: str = ""
+    header: str = ""
+    action: str = ""
+    address: str = ""
+    lasts_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +92,38 @@ class _ZuluToken(wsdl.OnvifToken):  # type: ignore[misc]  # onvif-zeep is untype
 
 def encode(call: Call[T], login: Login | None) -> tuple[bytes, str]:
     """The request and its content type. Without a login the call is anonymous."""
+    if call.body:
+        return _written(call, login)
     if login is None or not login.username:
         if not call.parameters:
             return _constant(call.service, call.operation)
         return _serialized(call.service, call.operation, call.parameters, None)
     return _serialized(call.service, call.operation, call.parameters, login)
+
+
+def _written(call: Call[T], login: Login | None) -> tuple[bytes, str]:
+    """By template: a tenth of the time that zeep takes."""
+    signature = token_header(login) if login is not None and login.username else ""
+    head = f"<s:Header>{signature}{call.header}</s:Header>" if signature or call.header else ""
+    body = f'<s:Envelope xmlns:s="{SOAP_12}">{head}<s:Body>{call.body}</s:Body></s:Envelope>'
+    return body.encode(), f'application/soap+xml; charset=utf-8; action="{call.action}"'
+
+
+def token_header(login: Login) -> str:
+    """A WS-UsernameToken as text, dated by the device's clock in Zulu form."""
+    created = datetime.now(UTC) + timedelta(seconds=login.offset_s)
+    stamp = created.strftime("%Y-%m-%dT%H:%M:%SZ")
+    nonce = secrets.token_bytes(16)
+    mix = nonce + stamp.encode() + login.password.reveal().encode()
+    digest = base64.b64encode(hashlib.sha1(mix, usedforsecurity=False).digest()).decode()
+    return (
+        f'<w:Security xmlns:w="{_WSSE}"><w:UsernameToken>'
+        f"<w:Username>{escape(login.username)}</w:Username>"
+        f'<w:Password Type="{_WSS}username-token-profile-1.0#PasswordDigest">{digest}</w:Password>'
+        f'<w:Nonce EncodingType="{_WSS}soap-message-security-1.0#Base64Binary">'
+        f"{base64.b64encode(nonce).decode()}</w:Nonce>"
+        f'<u:Created xmlns:u="{_WSU}">{stamp}</u:Created></w:UsernameToken></w:Security>'
+    )
 
 
 @functools.cache
