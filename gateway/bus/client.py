@@ -94,8 +94,16 @@ class Bus:
         """This writer's monotonic clock."""
         return int((time.monotonic() - self._started) * 1000)
 
-    def subscribe(self, pattern: str, handler: Handler, *, qos: int = 1) -> None:
-        """Call handler for every message that matches. Filters of one client must not overlap."""
+    def subscribe(
+        self, pattern: str, handler: Handler, *, qos: int = 1, later: bool = False
+    ) -> None:
+        """Call handler for every message that matches. Filters of one client must not overlap.
+
+        later: after what other handlers publish because of the same message is written, in the
+        order of arrival: for whoever only looks on. Nobody on the air waits for those.
+        """
+        if later:
+            handler = self._deferred(handler)
         if pattern in self._handlers:
             self._handlers[pattern][1].append(handler)
             return
@@ -109,6 +117,12 @@ class Bus:
             task = asyncio.create_task(self._subscribe_late(self._link, pattern, qos))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _deferred(self, handler: Handler) -> Handler:
+        def defer(topic: str, payload: bytes) -> None:
+            asyncio.get_running_loop().call_soon(self._handle, handler, topic, payload)
+
+        return defer
 
     def unsubscribe(self, pattern: str) -> None:
         if self._handlers.pop(pattern, None) is None:
@@ -270,15 +284,18 @@ class Bus:
             found = (h for p, (_, h) in self._handlers.items() if matches(p, topic))
             handlers = next(found, [])
         for handler in list(handlers):
-            try:
-                handler(topic, payload)
-            except ValueError as error:
-                self.counters.unreadable += 1
-                log.warning("unreadable message", topic=topic, reason=str(error)[:200])
-            except Exception:
-                # What anybody may write must not end the connection in the middle of a packet.
-                self.counters.unreadable += 1
-                log.exception("message not handled", topic=topic)
+            self._handle(handler, topic, payload)
+
+    def _handle(self, handler: Handler, topic: str, payload: bytes) -> None:
+        try:
+            handler(topic, payload)
+        except ValueError as error:
+            self.counters.unreadable += 1
+            log.warning("unreadable message", topic=topic, reason=str(error)[:200])
+        except Exception:
+            # What anybody may write must not end the connection in the middle of a packet.
+            self.counters.unreadable += 1
+            log.exception("message not handled", topic=topic)
 
     def _send(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:
         link = self._link

@@ -218,8 +218,14 @@ class Link:
         if self.closed.done():
             return
         self._socket = opened
-        self._loop.add_reader(opened, self._client.loop_read)
+        self._loop.add_reader(opened, self._read)
         self._flush()
+
+    def _read(self) -> None:
+        """What handlers published because of what came is written before anything else runs."""
+        self._client.loop_read()
+        if self._flush_due:
+            self._flush()
 
     def _on_socket_close(self, _c: Any, _d: Any, closed: Any) -> None:
         if self._socket is not None and self._socket is closed:

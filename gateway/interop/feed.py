@@ -73,9 +73,9 @@ class Feed:
             ("points", "event"),
             ("systems", "event"),
         ):
-            bus.subscribe(bus.topics.org_all(family, kind), self._on_event)
+            bus.subscribe(bus.topics.org_all(family, kind), self._on_event, later=True)
         for family in ("channels", "patches", "points"):
-            bus.subscribe(bus.topics.org_all(family, "state"), self._on_state, qos=0)
+            bus.subscribe(bus.topics.org_all(family, "state"), self._on_state, qos=0, later=True)
         presence.on_change(self._on_presence)
 
     # --- the present ----------------------------------------------------------------------------

@@ -334,3 +334,31 @@ async def test_the_embedded_broker_comes_back_after_a_start_that_failed(
         await broker.kill()
         await wait_until(lambda: failed and embedded.pid != first)
         await broker.start()
+
+
+async def test_who_only_looks_on_is_called_when_the_answer_of_others_is_on_its_way(
+    broker: RunningBroker,
+) -> None:
+    unsent: list[bool] = []
+    seen: list[str] = []
+    async with joined(broker, "answers") as bus:
+
+        def look(topic: str, _payload: bytes) -> None:
+            seen.append(topic)
+            assert bus._link is not None
+            unsent.append(bus._link._client.want_write())
+
+        def reply(_topic: str, _payload: bytes) -> None:
+            bus.publish("hutong/v1/answer", b"{}")
+
+        asked = bus.topics.org_all("channels", "event")
+        bus.subscribe(asked, look, later=True)
+        bus.subscribe(asked, reply)
+        wanted = [bus.topics.org("channels", "event", "a", f"c-{n}") for n in range(20)]
+        await wait_until(lambda: bus.publish(wanted[0], b"{}") and seen, what="subscription")
+        seen.clear()
+        for topic in wanted:
+            bus.publish(topic, b"{}")
+        await wait_until(lambda: wanted[-1] in seen)
+        assert seen[-20:] == wanted
+        assert not any(unsent)
