@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, select
@@ -17,9 +18,12 @@ from registry.partition import (
     SEE_CHANNELS,
     Principal,
     common_path,
+    contains,
+    given_shares,
     owned_within,
     require,
     visible,
+    visible_channels,
 )
 from registry.search import matching
 
@@ -27,6 +31,15 @@ _C = CHANNELS.c
 _O = ORGANIZATIONS.c
 KINDS = ("trunk", "ptt")
 _EDITABLE = frozenset({"name", "organization", "priority", "gateway_unit_id", "hold_s", "echo_s"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """The share of a subtree by which the reader sees a channel, no role of theirs doing so; of
+    several the one that lasts longest."""
+
+    share_id: str
+    ends_at: datetime
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +59,7 @@ class Channel:
     gateway_unit_id: str
     hold_s: float | None
     echo_s: float | None
+    shared: Shared | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +127,39 @@ def get(connection: Connection, principal: Principal, channel_id: str) -> Channe
     row = connection.execute(
         _COLUMNS.where(
             _C.id == rows.known_id("channel", channel_id),
-            visible(_C.organization_id, principal, SEE_CHANNELS),
+            visible_channels(principal),
         )
     ).one_or_none()
     if row is None:
         raise NotFound("channel", channel_id)
-    return _read(row)
+    return _with_shares(connection, principal, (_read(row),))[0]
+
+
+def _with_shares(
+    connection: Connection, principal: Principal, found: tuple[Channel, ...]
+) -> tuple[Channel, ...]:
+    """Channels as the principal sees them: with the share where it is one that shows them."""
+    foreign = {c.organization.path for c in found} - {
+        c.organization.path for c in found if principal.may(SEE_CHANNELS, c.organization.path)
+    }
+    if not foreign:
+        return found
+    given = given_shares(principal)
+    shares = connection.execute(
+        select(given.c.id, given.c.owner_path, given.c.ends_at)
+        .where(given.c.point_id.is_(None))
+        .order_by(given.c.ends_at.desc(), given.c.id)
+    ).all()
+
+    def shown(channel: Channel) -> Channel:
+        path = channel.organization.path
+        for each in shares if path in foreign else ():
+            if contains(each.owner_path, path):
+                shared = Shared(share_id=each.id, ends_at=each.ends_at)
+                return dataclasses.replace(channel, shared=shared)
+        return channel
+
+    return tuple(shown(each) for each in found)
 
 
 def page(
@@ -134,9 +175,9 @@ def page(
 ) -> Page[Channel]:
     """The channels that the principal sees, in the order they were made. organization: id or
     path; those below it are included. system: id. Raises: NotFound, Invalid."""
-    conditions = [visible(_C.organization_id, principal, SEE_CHANNELS)]
+    conditions = [visible_channels(principal)]
     if organization is not None:
-        below = organizations.get(connection, principal, organization, SEE_CHANNELS)
+        below = organizations.get_shown(connection, principal, organization, SEE_CHANNELS)
         conditions.append(owned_within(_C.organization_id, below.path))
     if system is not None:
         conditions.append(_C.system_id == rows.known_id("system", system))
@@ -146,9 +187,11 @@ def page(
         conditions.append(_C.kind == kind)
     if q is not None:
         conditions.append(matching(q, (_C.name, _C.address)))
-    return read_page(
-        connection, CHANNELS, _COLUMNS, conditions, _read_all, limit=limit, cursor=cursor
-    )
+
+    def read(found: Sequence[AnyRow]) -> tuple[Channel, ...]:
+        return _with_shares(connection, principal, _read_all(found))
+
+    return read_page(connection, CHANNELS, _COLUMNS, conditions, read, limit=limit, cursor=cursor)
 
 
 def every(connection: Connection, system_id: str | None = None) -> tuple[Channel, ...]:

@@ -1,11 +1,12 @@
 """The tree of organisations: queries and edits."""
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import Connection, Select, case, exists, func, or_, select
 from sqlalchemy import update as sql_update
 
 from registry import codes, rows
@@ -32,7 +33,10 @@ from registry.partition import (
     Principal,
     Role,
     contains,
+    given_shares,
+    lies_within,
     parent_path,
+    receives,
     require,
     visible,
     within,
@@ -165,6 +169,39 @@ def get(
         _COLUMNS.where(
             _O.id == parsed if parsed else _O.path == reference.strip("/"),
             visible(_O.id, principal, roles),
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("organization", reference)
+    return _read(row)
+
+
+def get_shown(
+    connection: Connection,
+    principal: Principal,
+    reference: str,
+    roles: Iterable[Role] = SEE_POINTS,
+) -> Organization:
+    """An organisation whose points or channels a list may be narrowed to: one that `get` gives, or
+    that a share shows something of: the owner of a shared point, or one in a shared subtree.
+
+    Raises: NotFound.
+    """
+    with contextlib.suppress(NotFound):
+        return get(connection, principal, reference, roles)
+    if not receives(principal, roles):
+        raise NotFound("organization", reference)
+    given = given_shares(principal)
+    parsed = parse_id(reference)
+    row = connection.execute(
+        _COLUMNS.where(
+            _O.id == parsed if parsed else _O.path == reference.strip("/"),
+            exists().where(
+                or_(
+                    given.c.owner_id == _O.id,
+                    given.c.point_id.is_(None) & lies_within(_O.path, given.c.owner_path),
+                )
+            ),
         )
     ).one_or_none()
     if row is None:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, Subquery, false, or_, select, true
 
 from registry.errors import Forbidden
 from registry.identity import now
-from registry.models import ORGANIZATIONS, POINTS, SHARES
+from registry.models import CHANNELS, ORGANIZATIONS, POINTS, SHARES
 
 
 class Role(enum.StrEnum):
@@ -168,6 +168,28 @@ def visible_points(principal: Principal, roles: Iterable[Role] = SEE_POINTS) -> 
         shown.c.point_id.is_(None) & lies_within(ORGANIZATIONS.c.path, shown.c.owner_path),
     )
     return or_(own, POINTS.c.id.in_(alone), POINTS.c.organization_id.in_(subtrees))
+
+
+def visible_channels(
+    principal: Principal, roles: Iterable[Role] = SEE_CHANNELS
+) -> ColumnElement[bool]:
+    """SQL: the channel is seen by the principal, by a role or, where one that `viewer` is enough
+    for is asked for, by a share of a subtree. A share of a point shows that point alone."""
+    own = visible(CHANNELS.c.organization_id, principal, roles)
+    if not receives(principal, roles):
+        return own
+    shown = given_shares(principal)
+    subtrees = select(ORGANIZATIONS.c.id).join(
+        shown,
+        shown.c.point_id.is_(None) & lies_within(ORGANIZATIONS.c.path, shown.c.owner_path),
+    )
+    return or_(own, CHANNELS.c.organization_id.in_(subtrees))
+
+
+def receives(principal: Principal, roles: Iterable[Role] = SEE_POINTS) -> bool:
+    """Whether a share may show the principal, in one of the roles, what no role of theirs does."""
+    tops = top_paths(principal, RECEIVE_SHARES)
+    return Role.VIEWER in frozenset(roles) and tops not in ((), ("",))
 
 
 def given_shares(principal: Principal) -> Subquery:

@@ -4,16 +4,16 @@ Who sees what by them is said in `registry.partition` alone.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from registry import organizations, points, rows, sharing
 from registry.errors import Invalid, NotFound, Reason
 from registry.identity import now, parse_id, to_milliseconds
-from registry.models import ORGANIZATIONS, SHARES
+from registry.models import ORGANIZATIONS, POINTS, SHARES
 from registry.organizations import OrganizationRef
 from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
 from registry.partition import (
@@ -22,6 +22,8 @@ from registry.partition import (
     SEE_AUDIT,
     Principal,
     contains,
+    given_shares,
+    receives,
     require,
     visible_organizations,
 )
@@ -62,6 +64,22 @@ class NewShare:
     organization: str | None = None
     starts_at: datetime | None = None
     ptz: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What shares show somebody. subtrees: paths. points: owner's path and id. Each until when."""
+
+    subtrees: Mapping[str, datetime] = dataclasses.field(default_factory=dict)
+    points: Mapping[tuple[str, str], datetime] = dataclasses.field(default_factory=dict)
+
+    def covers(self, path: str, point_id: str | None, at: datetime) -> bool:
+        """Whether a share that holds at this time shows a point, or with None any channel, of the
+        organisation at path."""
+        if any(ends > at and contains(shown, path) for shown, ends in self.subtrees.items()):
+            return True
+        ends_at = self.points.get((path, point_id)) if point_id else None
+        return ends_at is not None and ends_at > at
 
 
 _COLUMNS: Select[Any] = (
@@ -139,6 +157,23 @@ def page(
     conditions = [_known(principal)]
     return read_page(
         connection, SHARES, _COLUMNS, conditions, _read_all, limit=limit, cursor=cursor
+    )
+
+
+def shown(connection: Connection, principal: Principal) -> Shown:
+    """What shares show the principal now, beside what their roles do."""
+    if not receives(principal):
+        return Shown()
+    given = given_shares(principal)
+    held = connection.execute(
+        select(given.c.point_id, given.c.owner_path, func.max(given.c.ends_at).label("ends_at"))
+        .outerjoin_from(given, POINTS, POINTS.c.id == given.c.point_id)
+        .where(or_(given.c.point_id.is_(None), POINTS.c.organization_id == given.c.owner_id))
+        .group_by(given.c.point_id, given.c.owner_path)
+    ).all()
+    return Shown(
+        subtrees={row.owner_path: row.ends_at for row in held if row.point_id is None},
+        points={(row.owner_path, row.point_id): row.ends_at for row in held if row.point_id},
     )
 
 

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import Request, Response
 
 from gateway.api.errors import PreconditionFailed, PreconditionRequired
+from registry import channels, points
 from registry.binding import Registration
 from registry.channels import Channel
 from registry.devices import Device
@@ -90,9 +91,6 @@ def organization_shape(organization: Organization, counts: Counts) -> Shape:
 def point_shape(point: Point) -> Shape:
     """Never the host, a user, a password or a stream address."""
     source = {"device": point.device_id, "address": point.address} if point.device_id else None
-    shared: Shape | None = None
-    if point.shared is not None:
-        shared = {"share": point.shared.share_id, "ends_at": timestamp(point.shared.ends_at)}
     return {
         "id": point.id,
         "version": point.version,
@@ -121,9 +119,15 @@ def point_shape(point: Point) -> Shape:
         "status_reason": point.status_reason,
         "capabilities": list(point.capabilities),
         "masked": point.masked,
-        "shared": shared,
+        "shared": _shared_shape(point.shared),
         "attributes": point.attributes,
     }
+
+
+def _shared_shape(shared: points.Shared | channels.Shared | None) -> Shape | None:
+    if shared is None:
+        return None
+    return {"share": shared.share_id, "ends_at": timestamp(shared.ends_at)}
 
 
 def feature_shape(point: Point) -> Shape:
@@ -289,6 +293,7 @@ def channel_shape(channel: Channel, state: Mapping[str, Any] | None = None) -> S
         "gateway_unit_id": channel.gateway_unit_id,
         "hold_s": channel.hold_s,
         "echo_s": channel.echo_s,
+        "shared": _shared_shape(channel.shared),
         "state": state
         or {
             "floor": "idle",

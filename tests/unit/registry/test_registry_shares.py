@@ -11,14 +11,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from registry import changes, organizations, points, repartition, reshaping, shares
+from registry import (
+    changes,
+    channels,
+    organizations,
+    patches,
+    points,
+    repartition,
+    reshaping,
+    shares,
+    systems,
+)
+from registry.channels import NewChannel
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, VersionMismatch
 from registry.identity import now
 from registry.models import SHARES
 from registry.organizations import NewOrganization
 from registry.partition import SEE_PICTURES, SEE_POINTS, SYSTEM, Grant, Principal, Role, parent_path
+from registry.patches import Member, NewPatch
 from registry.points import NewPoint, Point, PointFilter
-from registry.shares import NewShare, Share
+from registry.shares import NewShare, Share, Shown
+from registry.systems import NewSystem
 
 pytest_plugins = ["databases"]
 
@@ -245,6 +258,81 @@ def test_who_knows_of_a_share_and_who_ends_it(tree: Registry) -> None:
     made = share(tree, point=point.id)
     tree(points.delete, SYSTEM, point.id)
     assert tree(shares.page, SYSTEM).total == 0
+
+
+def add_channel(registry: Registry, organization: str) -> str:
+    system = registry(
+        systems.create,
+        SYSTEM,
+        NewSystem(adapter="homebrew", name=organization, organization=organization),
+    )
+    new = NewChannel(system=system.id, address="1", name="c", kind="trunk")
+    return registry(channels.create, SYSTEM, new).id
+
+
+def test_a_share_of_a_subtree_shows_its_channels_and_one_of_a_point_does_not(
+    tree: Registry,
+) -> None:
+    point, channel = put(tree, "d/s1/w1"), add_channel(tree, "d/s1/w1")
+    other = add_channel(tree, "d/s3")
+    receiver = holding(("dispatcher", "d/s2"))
+    single = share(tree, point=point.id)
+    assert tree(channels.page, receiver).total == 0
+    assert tree(shares.shown, receiver) == Shown(
+        points={("d/s1/w1", point.id): single.ends_at},
+    )
+    whole = share(tree, organization="d/s1", ends_at=now() + 2 * HOUR)
+    listed = tree(channels.page, receiver)
+    assert ([each.id for each in listed.items], listed.total) == ([channel], 1)
+    seen_by_share = tree(channels.get, receiver, channel)
+    assert seen_by_share.shared == channels.Shared(share_id=whole.id, ends_at=whole.ends_at)
+    assert tree(channels.get, holding(("viewer", "d")), channel).shared is None
+    for who in (
+        holding(("integrator", "d/s2")),
+        holding(("auditor", "d/s2")),
+        holding(("viewer", "d/s2/w2")),
+    ):
+        with pytest.raises(NotFound):
+            tree(channels.get, who, channel)
+        assert tree(shares.shown, who) == Shown()
+    with pytest.raises(NotFound):
+        tree(channels.get, receiver, other)
+    # It is looking on: no edit, and no patch of theirs may key or hear it.
+    with pytest.raises(Forbidden):
+        tree(channels.update, receiver, channel, {"name": "mine"})
+    patch = NewPatch(name="p", organization="d/s2", members=(Member(channel_id=channel),))
+    with pytest.raises(Invalid, match="there is no channel"):
+        tree(patches.create, receiver, patch)
+    shown = tree(shares.shown, receiver)
+    assert shown.subtrees == {"d/s1": whole.ends_at}
+    assert shown.covers("d/s1/w1", None, now())
+    assert not shown.covers("d/s1/w1", None, whole.ends_at)
+    assert not shown.covers("d/s3", None, now())
+    over(tree, whole.id)
+    with pytest.raises(NotFound):
+        tree(channels.get, receiver, channel)
+    assert tree(channels.page, receiver).total == 0
+
+
+def test_a_list_can_be_narrowed_to_what_a_share_shows(tree: Registry) -> None:
+    point, channel = put(tree, "d/s1/w1"), add_channel(tree, "d/s1/w1")
+    receiver = holding(("viewer", "d/s2"))
+    made = share(tree, organization="d/s1")
+    for path in ("d/s1", "d/s1/w1"):
+        named = tree(organizations.get_shown, receiver, path)
+        assert (named.path, tree(organizations.get_shown, receiver, named.id)) == (path, named)
+        assert tree(channels.page, receiver, organization=path).items[0].id == channel
+        with pytest.raises(NotFound):
+            tree(organizations.get, receiver, path)
+    for path in ("d", "d/s3", "d/none"):
+        with pytest.raises(NotFound):
+            tree(organizations.get_shown, receiver, path)
+    tree(shares.delete, SYSTEM, made.id)
+    share(tree, point=point.id)
+    assert tree(organizations.get_shown, receiver, "d/s1/w1").path == "d/s1/w1"
+    with pytest.raises(NotFound):
+        tree(organizations.get_shown, receiver, "d/s1")
+    assert tree(channels.page, receiver, organization="d/s1/w1").total == 0
 
 
 # --- any tree, roles and shares -------------------------------------------------------------------
