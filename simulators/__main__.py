@@ -110,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     cameras.add_argument("--username", default="admin")
     cameras.add_argument("--password", default="camera", help="of every camera (camera)")
     cameras.add_argument("--ptz", action="store_true", help="with pan, tilt and zoom")
+    cameras.add_argument(
+        "--persona",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="how the ONVIF ones misbehave, such as digest-only or wrong-xaddr; repeatable",
+    )
     cameras.add_argument("--delay-ms", type=float, default=0.0, help="for each ONVIF call")
     cameras.add_argument("--clip-cache", type=Path, help="directory to keep encoded clips in")
     cameras.add_argument("--discovery-port", type=int, default=3702, help="-1: no WS-Discovery")
@@ -165,6 +172,7 @@ def _cameras(options: argparse.Namespace) -> dict[str, object]:
                 {
                     "name": f"camera-{number:03d}",
                     "ptz": options.ptz,
+                    "persona": options.persona,
                     "delay_ms": options.delay_ms,
                     **common,
                 }

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from simulators.homebrew_repeater import Station
 from simulators.onvif_camera import CameraSpec
+from simulators.onvif_camera.personas import merged
 from simulators.rtsp_camera import RtspCameraSpec
 
 Location = tuple[str | int, ...]
@@ -34,9 +35,10 @@ class _Part(BaseModel):
 
 
 def _with_identity(given: Any) -> Any:
-    """A camera needs no serial number of its own in a file."""
+    """A camera needs no serial number of its own in a file, and may be a persona."""
     if not isinstance(given, dict):
         return given
+    given = merged(given)
     name = given.get("name", "")
     return {
         "serial": f"SIM-{name}",

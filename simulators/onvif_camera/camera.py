@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from simulators.onvif_camera import soap
-from simulators.onvif_camera.authentication import Guard
+from simulators.onvif_camera.authentication import REALM, Guard
+from simulators.onvif_camera.certificate import Certificate
 from simulators.onvif_camera.events import EventKind, EventSource, Subscription
 from simulators.onvif_camera.http import (
     NO_ANSWER,
@@ -18,21 +19,27 @@ from simulators.onvif_camera.http import (
 )
 from simulators.onvif_camera.profiles import find_profile
 from simulators.onvif_camera.ptz import PtzHead
-from simulators.onvif_camera.services import SERVICES, SUBSCRIPTION, SUBSCRIPTION_PATH
+from simulators.onvif_camera.services import (
+    MEDIA2_PATH,
+    SERVICES,
+    SUBSCRIPTION,
+    SUBSCRIPTION_PATH,
+)
 from simulators.onvif_camera.spec import CameraSpec, Quirks
 from simulators.rtsp_camera import Profile, RtspCamera
 from simulators.rtsp_camera.listener import Listener
 
 _SNAPSHOT_PATH: Final = "/onvif/snapshot/"
 _NOT_AUTHORIZED: Final = soap.Fault("the sender is not authorized", "ter:NotAuthorized")
+_LOCKED: Final = soap.Fault("the account is locked", "ter:NotAuthorized")
 
 
 class OnvifCamera:
     """A camera of a fleet.
 
     requests: HTTP requests received. actions: ONVIF calls by name, carried out or refused.
-    refused: calls with wrong credentials. snapshots: JPEGs handed out. ptz_heads: by source;
-    empty without PTZ.
+    refused: requests whose credentials it did not take. snapshots: JPEGs handed out. ptz_heads:
+    by source; empty without PTZ.
     """
 
     def __init__(
@@ -56,10 +63,16 @@ class OnvifCamera:
         self.ptz_heads = (
             {source: PtzHead(clock) for source in range(1, spec.sources + 1)} if spec.ptz else {}
         )
+        self._certificate = Certificate(spec.host) if spec.tls else None
         self.listener = Listener(
-            spec.host, spec.onvif_port, lambda: HttpConnection(self.listener, self.handle)
+            spec.host,
+            spec.onvif_port,
+            self._connection,
+            self._certificate.context if self._certificate else None,
         )
         self._quirks = spec.quirks
+        self._rebooting: asyncio.Task[None] | None = None
+        self._since_power = 0
         self._reader = reader
         self._announce = announce
         self._guard = Guard(spec.username, spec.password)
@@ -85,11 +98,25 @@ class OnvifCamera:
 
     @property
     def base_url(self) -> str:
-        return f"http://{self.host}:{self.onvif_port}"
+        """What it announces as its own address, which may be wrong."""
+        scheme = "https" if self.spec.tls else "http"
+        return f"{scheme}://{self._quirks.announced_host or f'{self.host}:{self.onvif_port}'}"
 
     @property
     def device_url(self) -> str:
-        return f"{self.base_url}/onvif/device_service"
+        """Where its device service is in truth."""
+        scheme = "https" if self.spec.tls else "http"
+        return f"{scheme}://{self.host}:{self.onvif_port}/onvif/device_service"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of its certificate in hex; empty without TLS."""
+        return self._certificate.fingerprint if self._certificate else ""
+
+    def renew_certificate(self) -> None:
+        """Another self-signed certificate, for connections from now on."""
+        if self._certificate is not None:
+            self._certificate.renew()
 
     @property
     def now_s(self) -> float:
@@ -112,8 +139,14 @@ class OnvifCamera:
         return self.ptz_heads.get(1)
 
     def rtsp_url(self, profile: Profile = "main", source: int = 1) -> str:
-        """A stream's address, without user and password."""
+        """Where a stream is in truth, without user and password."""
         return self.rtsp.url(profile, source)
+
+    def announced_rtsp_url(self, profile: Profile, source: int) -> str:
+        """What GetStreamUri answers."""
+        url = self.rtsp.url(profile, source)
+        host = self._quirks.announced_host.partition(":")[0]
+        return url.replace(f"//{self.rtsp.host}:", f"//{host}:", 1) if host else url
 
     def left_s(self, subscription: Subscription) -> float:
         """How long a subscription lives without a further sign of life."""
@@ -126,11 +159,36 @@ class OnvifCamera:
         """
         self.events.change(EventKind(kind), source, active, self.now_s)
 
+    @property
+    def wrong_passwords(self) -> int:
+        """How many it was given."""
+        return self._guard.wrong
+
+    def _connection(self) -> HttpConnection:
+        return HttpConnection(self.listener, self.handle, self._quirks.dead_after)
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.powered = False
+        if self._rebooting is not None:
+            self._rebooting.cancel()
+        self.listener.close()
+
+    async def _reboot(self) -> None:
+        """Gone without a word, and back: no Bye, but a Hello."""
+        self.powered = False
+        self.listener.off()
+        self.events.clear()
+        await self.rtsp.power(False)
+        await asyncio.sleep(self._quirks.reboot_s)
+        await self.power(True)
+
     async def power(self, on: bool) -> None:
         """Switch on (Hello) or off (Bye; every connection drops and new ones are refused)."""
         if on == self.powered:
             return
         self.powered = on
+        self._guard.unlock()
         if on:
             await self.listener.on()
             await self.rtsp.power(True)
@@ -143,16 +201,21 @@ class OnvifCamera:
     def handle(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         """Answer an HTTP request."""
         self.requests += 1
-        if self._quirks.silent:
+        self._since_power += 1
+        quirks = self._quirks
+        if quirks.silent:
             return NO_ANSWER
-        if self._quirks.garbage:
+        if quirks.garbage:
             return HttpResponse(raw=os.urandom(128))
-        if self.spec.delay_ms:
+        if self._since_power == quirks.reboots_after and self._rebooting is None:
+            self._rebooting = asyncio.create_task(self._reboot())
+            return NO_ANSWER
+        if self.spec.delay_ms or quirks.delay_ms:
             return self._after_delay(request)
         return self._handle(request)
 
     async def _after_delay(self, request: HttpRequest) -> HttpResponse:
-        await asyncio.sleep(self.spec.delay_ms / 1000)
+        await asyncio.sleep((self.spec.delay_ms + self._quirks.delay_ms) / 1000)
         answer = self._handle(request)
         return answer if isinstance(answer, HttpResponse) else await answer
 
@@ -160,7 +223,8 @@ class OnvifCamera:
         path = request.path
         if path.startswith(_SNAPSHOT_PATH):
             return self._snapshot(request, path.removeprefix(_SNAPSHOT_PATH))
-        if path not in SERVICES and not path.startswith(SUBSCRIPTION_PATH):
+        absent = path == MEDIA2_PATH and not self._quirks.media2
+        if absent or (path not in SERVICES and not path.startswith(SUBSCRIPTION_PATH)):
             return HttpResponse(status=404)
         if request.method != "POST":
             return HttpResponse(status=405, headers=(("Allow", "POST"),))
@@ -186,22 +250,45 @@ class OnvifCamera:
                 raise soap.Fault("no such subscription", "wsrf-rw:ResourceUnknownFault")
             header = _reply_header(request)
             body = call(self, action, subscription)
-            return _answer(body, header) if isinstance(body, str) else _later(body, header)
+            return (
+                self._answer(body, header) if isinstance(body, str) else self._later(body, header)
+            )
         namespace, actions = SERVICES[http.path]
         known = actions.get(action.name) if action.namespace == namespace else None
         if known is None or (namespace == soap.PTZ and not self.ptz_heads):
             raise _unsupported(action)
+        if action.name == "GetServices" and not self._quirks.get_services:
+            raise _unsupported(action)
         if not known.anonymous and (refusal := self._refusal(http, request)):
             return refusal
         self.actions[action.name] += 1
-        return _answer(known.call(self, action), _reply_header(request))
+        return self._answer(known.call(self, action), _reply_header(request))
+
+    def _answer(self, body: str, header: str) -> HttpResponse:
+        document = soap.envelope(body, header)
+        return HttpResponse(
+            body=soap.foreign(document) if self.quirks.foreign_namespaces else document
+        )
+
+    async def _later(self, body: Awaitable[str], header: str) -> HttpResponse:
+        try:
+            return self._answer(await body, header)
+        except soap.Fault as error:
+            return _fault(error)
 
     def _refusal(self, http: HttpRequest, request: soap.Request) -> HttpResponse | None:
-        header = http.headers.get("authorization", "")
-        if header or request.token is None:
-            return self._digest_refusal(http, header)
+        """What it answers to credentials that it does not take; None to those that it does."""
+        quirks, header = self._quirks, http.headers.get("authorization", "")
+        if self._guard.locked(quirks.locks_after):
+            self.refused += 1
+            return _fault(_LOCKED)
+        judges_token = quirks.authentication in ("both", "token")
+        if quirks.authentication == "token" and request.token is None:
+            return _fault(_NOT_AUTHORIZED)
+        if not judges_token or (quirks.authentication == "both" and header) or not request.token:
+            return self._http_refusal(http, header)
         accepted = self._guard.accepts_token(
-            request.token, now_s=self.now_s, window_s=self._quirks.created_window_s
+            request.token, now_s=self.now_s, window_s=quirks.created_window_s
         )
         if accepted:
             return None
@@ -209,18 +296,32 @@ class OnvifCamera:
         self.actions[request.action.name] += 1
         return _fault(_NOT_AUTHORIZED)
 
-    def _digest_refusal(self, http: HttpRequest, header: str) -> HttpResponse | None:
-        now_s = time.monotonic()
-        if self._guard.accepts_digest(header, method=http.method, target=http.target, now_s=now_s):
+    def _http_refusal(self, http: HttpRequest, header: str) -> HttpResponse | None:
+        quirks, now_s = self._quirks, time.monotonic()
+        algorithm = quirks.digest_algorithm
+        if quirks.authentication == "basic":
+            challenge = f'Basic realm="{REALM}"'
+            accepted = self._guard.accepts_basic(header)
+        else:
+            challenge = self._guard.challenge(
+                header, now_s=now_s, algorithm=algorithm, qop=quirks.digest_qop
+            )
+            accepted = self._guard.accepts_digest(
+                header, method=http.method, target=http.target, now_s=now_s, algorithm=algorithm
+            )
+        if accepted:
             return None
         self.refused += bool(header)
-        challenge = self._guard.challenge(header, now_s=now_s)
         return HttpResponse(status=401, headers=(("WWW-Authenticate", challenge),))
 
     def _snapshot(self, request: HttpRequest, token: str) -> HttpResponse:
         if request.method not in ("GET", "HEAD"):
             return HttpResponse(status=405, headers=(("Allow", "GET"),))
-        refusal = self._digest_refusal(request, request.headers.get("authorization", ""))
+        if self._quirks.snapshot_refused:
+            return HttpResponse(
+                status=401, headers=(("WWW-Authenticate", 'Digest realm="picture"'),)
+            )
+        refusal = self._http_refusal(request, request.headers.get("authorization", ""))
         if refusal is not None:
             return refusal
         try:
@@ -244,17 +345,6 @@ def _reply_header(request: soap.Request) -> str:
     return soap.addressing_header(
         f"{action.namespace}/{port_type}/{action.name}Response", request.message_id
     )
-
-
-def _answer(body: str, header: str) -> HttpResponse:
-    return HttpResponse(body=soap.envelope(body, header))
-
-
-async def _later(body: Awaitable[str], header: str) -> HttpResponse:
-    try:
-        return _answer(await body, header)
-    except soap.Fault as error:
-        return _fault(error)
 
 
 def _fault(error: soap.Fault) -> HttpResponse:

@@ -80,6 +80,8 @@ def _services(camera: "OnvifCamera") -> list[tuple[str, str, str]]:
         (soap.MEDIA, "/onvif/media_service", MEDIA_CAPABILITIES),
         (soap.EVENTS, "/onvif/event_service", EVENT_CAPABILITIES),
     ]
+    if camera.quirks.media2:
+        found.append((soap.MEDIA2, "/onvif/media2_service", MEDIA2_CAPABILITIES))
     if camera.spec.ptz:
         found.append((soap.PTZ, "/onvif/ptz_service", PTZ_CAPABILITIES))
     return found
@@ -94,6 +96,12 @@ MEDIA_CAPABILITIES: Final = (
     '<trt:Capabilities SnapshotUri="true"><trt:ProfileCapabilities MaximumNumberOfProfiles="32"/>'
     '<trt:StreamingCapabilities RTPMulticast="false" RTP_TCP="true" RTP_RTSP_TCP="true"/>'
     "</trt:Capabilities>"
+)
+MEDIA2_CAPABILITIES: Final = (
+    '<tr2:Capabilities SnapshotUri="true"><tr2:ProfileCapabilities MaximumNumberOfProfiles="32"'
+    ' ConfigurationsSupported="VideoSource VideoEncoder PTZ"/>'
+    '<tr2:StreamingCapabilities RTSPStreaming="true" RTPMulticast="false" RTP_RTSP_TCP="true"/>'
+    "</tr2:Capabilities>"
 )
 EVENT_CAPABILITIES: Final = (
     '<tev:Capabilities WSSubscriptionPolicySupport="false" WSPullPointSupport="true"'

@@ -133,7 +133,7 @@ def _about(camera: "OnvifCamera") -> str:
     return (
         f"{_endpoint(camera)}<d:Types>dn:NetworkVideoTransmitter tds:Device</d:Types>"
         f"<d:Scopes>{text(' '.join(device_service.scopes(camera)))}</d:Scopes>"
-        f"<d:XAddrs>{camera.device_url}</d:XAddrs><d:MetadataVersion>1</d:MetadataVersion>"
+        f"<d:XAddrs>{camera.base_url}/onvif/device_service</d:XAddrs><d:MetadataVersion>1</d:MetadataVersion>"
     )
 
 

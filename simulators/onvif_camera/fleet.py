@@ -92,6 +92,5 @@ class OnvifFleet:
 
     async def _close(self) -> None:
         for camera in self.cameras.values():
-            camera.powered = False
-            camera.listener.close()
+            camera.close()
         await asyncio.sleep(0)  # let the aborted connections call connection_lost

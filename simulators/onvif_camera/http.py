@@ -123,9 +123,14 @@ def format_response(response: HttpResponse, *, keep_alive: bool) -> bytes:
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection: reads requests, hands them to the handler, answers one after another."""
+    """One connection: reads requests, hands them to the handler, answers one after another.
 
-    def __init__(self, listener: Listener, handler: Handler) -> None:
+    dead_after: it answers no more after so many answers, without a word; 0 never.
+    """
+
+    def __init__(self, listener: Listener, handler: Handler, dead_after: int = 0) -> None:
+        self._dead_after = dead_after
+        self._answers = 0
         self._listener = listener
         self._handler = handler
         self._buffer = bytearray()
@@ -181,6 +186,9 @@ class HttpConnection(asyncio.Protocol):
         self._serve()
 
     def _answer(self, request: HttpRequest, response: HttpResponse) -> None:
+        self._answers += 1
+        if self._dead_after and self._answers > self._dead_after:
+            return
         self._transport.write(format_response(response, keep_alive=request.keep_alive))
         if not request.keep_alive and response.raw is None:
             self._transport.close()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from simulators.onvif_camera import ptz_service
 from simulators.onvif_camera.device_service import MEDIA_CAPABILITIES
-from simulators.onvif_camera.profiles import MediaProfile, find_profile, profiles
+from simulators.onvif_camera.profiles import MediaProfile, encoding_of, find_profile, profiles
 from simulators.onvif_camera.soap import Element, Fault, text
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def get_video_sources(camera: "OnvifCamera", request: Element) -> str:
 
 
 def get_profiles(camera: "OnvifCamera", request: Element) -> str:
-    items = "".join(_profile("trt:Profiles", camera, profile) for profile in profiles(camera))
+    # Media1 has no word for H.265: its profiles show in Media2 alone.
+    listed = (each for each in profiles(camera) if encoding_of(camera, each) != "H265")
+    items = "".join(_profile("trt:Profiles", camera, profile) for profile in listed)
     return f"<trt:GetProfilesResponse>{items}</trt:GetProfilesResponse>"
 
 
@@ -50,7 +52,7 @@ def get_stream_uri(camera: "OnvifCamera", request: Element) -> str:
             "ter:InvalidArgVal",
             "ter:InvalidStreamSetup",
         )
-    uri = _media_uri(camera.rtsp_url(profile.kind, profile.source))
+    uri = _media_uri(camera.announced_rtsp_url(profile.kind, profile.source))
     return f"<trt:GetStreamUriResponse>{uri}</trt:GetStreamUriResponse>"
 
 

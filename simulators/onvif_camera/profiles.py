@@ -36,3 +36,8 @@ def find_profile(camera: "OnvifCamera", token: str) -> MediaProfile:
         if profile.token == token:
             return profile
     raise Fault(f"no profile {token!r}", "ter:InvalidArgVal", "ter:NoProfile")
+
+
+def encoding_of(camera: "OnvifCamera", profile: MediaProfile) -> str:
+    """As Media2 names it."""
+    return "H265" if camera.quirks.h265 and profile.kind == "main" else "H264"

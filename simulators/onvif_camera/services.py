@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from simulators.onvif_camera import device_service as device
 from simulators.onvif_camera import event_service as event
+from simulators.onvif_camera import media2_service as media2
 from simulators.onvif_camera import media_service as media
 from simulators.onvif_camera import ptz_service as ptz
 from simulators.onvif_camera import soap
@@ -50,6 +51,13 @@ _MEDIA: Final = {
     "GetVideoEncoderConfigurations": Action(media.get_video_encoder_configurations),
     "SetSynchronizationPoint": Action(media.set_synchronization_point),
 }
+_MEDIA2: Final = {
+    "GetServiceCapabilities": Action(media2.get_service_capabilities, anonymous=True),
+    "GetProfiles": Action(media2.get_profiles),
+    "GetStreamUri": Action(media2.get_stream_uri),
+    "GetSnapshotUri": Action(media2.get_snapshot_uri),
+    "SetSynchronizationPoint": Action(media2.set_synchronization_point),
+}
 _PTZ: Final = {
     "GetServiceCapabilities": Action(ptz.get_service_capabilities, anonymous=True),
     "GetNodes": Action(ptz.get_nodes),
@@ -68,10 +76,13 @@ _EVENTS: Final = {
     "CreatePullPointSubscription": Action(event.create_pull_point),
 }
 
+MEDIA2_PATH: Final = "/onvif/media2_service"
+
 SERVICES: Final[Mapping[str, tuple[str, Mapping[str, Action]]]] = MappingProxyType(
     {
         "/onvif/device_service": (soap.DEVICE, _DEVICE),
         "/onvif/media_service": (soap.MEDIA, _MEDIA),
+        MEDIA2_PATH: (soap.MEDIA2, _MEDIA2),
         "/onvif/ptz_service": (soap.PTZ, _PTZ),
         "/onvif/event_service": (soap.EVENTS, _EVENTS),
     }

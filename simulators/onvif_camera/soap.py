@@ -14,6 +14,7 @@ from lxml import etree
 ENVELOPE: Final = "http://www.w3.org/2003/05/soap-envelope"
 DEVICE: Final = "http://www.onvif.org/ver10/device/wsdl"
 MEDIA: Final = "http://www.onvif.org/ver10/media/wsdl"
+MEDIA2: Final = "http://www.onvif.org/ver20/media/wsdl"
 PTZ: Final = "http://www.onvif.org/ver20/ptz/wsdl"
 EVENTS: Final = "http://www.onvif.org/ver10/events/wsdl"
 NOTIFICATION: Final = "http://docs.oasis-open.org/wsn/b-2"
@@ -32,7 +33,7 @@ _DIGEST: Final = (
 _HEAD: Final = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
     f'<s:Envelope xmlns:s="{ENVELOPE}" xmlns:tds="{DEVICE}" xmlns:trt="{MEDIA}"'
-    f' xmlns:tptz="{PTZ}" xmlns:tev="{EVENTS}" xmlns:wsnt="{NOTIFICATION}"'
+    f' xmlns:tr2="{MEDIA2}" xmlns:tptz="{PTZ}" xmlns:tev="{EVENTS}" xmlns:wsnt="{NOTIFICATION}"'
     f' xmlns:wsa="{ADDRESSING}" xmlns:tt="http://www.onvif.org/ver10/schema"'
     ' xmlns:tns1="http://www.onvif.org/ver10/topics"'
     ' xmlns:wstop="http://docs.oasis-open.org/wsn/t-1"'
@@ -172,6 +173,13 @@ def _token(header: Element) -> UsernameToken | None:
 def envelope(body: str, header: str = "") -> bytes:
     head = f"<s:Header>{header}</s:Header>" if header else ""
     return f"{_HEAD}{head}<s:Body>{body}</s:Body></s:Envelope>".encode()
+
+
+def foreign(document: bytes) -> bytes:
+    """As firmware answers that puts schema elements under a namespace of its vendor's own, or
+    under none."""
+    document = document.replace(b"http://www.onvif.org/ver10/schema", b"urn:vendor:own-schema")
+    return document.replace(b"tt:SourceToken>", b"SourceToken>")
 
 
 def addressing_header(action: str, message_id: str) -> str:

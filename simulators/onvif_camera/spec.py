@@ -2,7 +2,7 @@
 
 import dataclasses
 import uuid
-from typing import Final
+from typing import Final, Literal
 
 from simulators.clips import H264Profile
 from simulators.rtsp_camera import RtspCameraSpec, RtspQuirks
@@ -19,6 +19,17 @@ class Quirks:
     the Created times it accepts follow its clock. created_window_s: how far Created may be off.
     max_subscriptions: PullPoints at the same time; the next one is refused. rtsp: quirks of the
     RTSP side alone.
+
+    authentication: which credentials of ONVIF calls it judges; it ignores the other. Snapshots
+    take digest, or Basic with ``basic``. digest_qop: False challenges as RFC 2069 did.
+    locks_after: so many wrong passwords in a row lock the account until the power is switched;
+    0 never. announced_host: host or host:port in every address that it announces, in place of
+    its own. media2, get_services: whether it knows them. h265: the main profile, which Media1
+    then does not list. foreign_namespaces: its answers put schema elements under a namespace of
+    its own. snapshot_refused: 401 whatever the credentials. delay_ms: for each ONVIF call.
+    dead_after: a TCP connection goes dead without a word after so many answers; 0 never.
+    reboots_after: after so many requests it breaks off, is away for reboot_s and comes back,
+    once; 0 never.
     """
 
     garbage: bool = False
@@ -27,6 +38,20 @@ class Quirks:
     created_window_s: float = 60.0
     max_subscriptions: int = 10
     rtsp: RtspQuirks = dataclasses.field(default_factory=RtspQuirks)
+    authentication: Literal["both", "digest", "token", "basic"] = "both"
+    digest_algorithm: Literal["MD5", "SHA-256"] = "MD5"
+    digest_qop: bool = True
+    locks_after: int = 0
+    announced_host: str = ""
+    media2: bool = True
+    get_services: bool = True
+    h265: bool = False
+    foreign_namespaces: bool = False
+    snapshot_refused: bool = False
+    delay_ms: float = 0.0
+    dead_after: int = 0
+    reboots_after: int = 0
+    reboot_s: float = 0.5
 
     def of_rtsp(self) -> RtspQuirks:
         """What the RTSP side does, the whole device's faults included."""
@@ -44,7 +69,7 @@ class CameraSpec:
     onvif_port, rtsp_port: 0 takes a free one. location: a street address, sent as a scope.
     profile: of H.264. delay_ms: what the device takes to process an ONVIF request. main_size,
     sub_size: width and height in pixels. variant: which look of picture; None lets the fleet
-    choose.
+    choose. tls: HTTPS alone, with a self-signed certificate of its own.
     """
 
     name: str
@@ -68,6 +93,7 @@ class CameraSpec:
     fps: int = 15
     gop_s: float = 1.0
     variant: int | None = None
+    tls: bool = False
 
     @property
     def endpoint_reference(self) -> str:

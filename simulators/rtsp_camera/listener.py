@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import resource
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Final
 
@@ -18,7 +19,14 @@ class Listener:
     the machine is given it. port: 0 takes a free one, known after `on`.
     """
 
-    def __init__(self, host: str, port: int, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        factory: Callable[[], asyncio.BaseProtocol],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self.host = host
         self.port = port
         self.transports: set[asyncio.Transport] = set()
@@ -38,7 +46,9 @@ class Listener:
             self.port = sock.getsockname()[1]
             loop = asyncio.get_running_loop()
             try:
-                self._server = await loop.create_server(self._factory, sock=sock, backlog=_BACKLOG)
+                self._server = await loop.create_server(
+                    self._factory, sock=sock, backlog=_BACKLOG, ssl=self._tls
+                )
             except BaseException:
                 sock.close()
                 raise

@@ -73,7 +73,7 @@ async def test_stock_onvif_zeep_reads_device_and_media() -> None:
         assert seen["xaddrs"][TRT] == f"{camera.base_url}/onvif/media_service"
     assert seen["information"]["SerialNumber"] == "SN-gate"
     assert seen["information"]["Manufacturer"] == "Acme"
-    assert seen["services"] == [TDS, TRT, TEV]
+    assert seen["services"] == [TDS, TRT, TEV, "http://www.onvif.org/ver20/media/wsdl"]
     assert abs(seen["year"] - datetime.datetime.now(datetime.UTC).year) <= 1
     assert "onvif://www.onvif.org/name/gate" in seen["scopes"]
     assert "onvif://www.onvif.org/location/%E4%B8%87%E8%8E%B2%E8%B7%AF%207" in seen["scopes"]
