@@ -51,7 +51,8 @@ class RadioTraits:
     granting: who grants. can_revoke: a talk of its own can be ended from outside. can_tell: a
     unit can be told why. identifies_talker: starts name the unit. carries_alias: our own starts
     show who talks; without it a text that names them goes before. receive_only: it cannot be
-    keyed. resource: what one talk occupies (``channel``, ``timeslot``). hold_s: how long a talk
+    keyed. advisory: it is told late that a talk is over, so any other member takes the floor from
+    it. resource: what one talk occupies (``channel``, ``timeslot``). hold_s: how long a talk
     lives unrefreshed. echo_s: how late our own key may come back.
     """
 
@@ -61,6 +62,7 @@ class RadioTraits:
     identifies_talker: bool = True
     carries_alias: bool = True
     receive_only: bool = False
+    advisory: bool = False
     resource: str = "channel"
     hold_s: float = 3.0
     echo_s: float = 0.2

@@ -200,6 +200,46 @@ class UnitDeregistered(SystemEvent):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UnitLocation(SystemEvent):
+    """Where a unit is: by its own receiver (WGS-84), or by the site that it is registered at."""
+
+    unit: str
+    unit_alias: str = ""
+    longitude_deg: float | None = None
+    latitude_deg: float | None = None
+    site: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateTalk(SystemEvent):
+    """One unit calls another: shown and recorded, never bridged. active: it begins, or ends."""
+
+    unit: str
+    unit_alias: str = ""
+    to: str
+    active: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TalkRefused(SystemEvent):
+    """The system itself let a unit wait or refused it. unit, address: empty where it does not
+    say who asked for which channel."""
+
+    unit: str = ""
+    address: str = ""
+    queued: bool = False
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelsPatched(SystemEvent):
+    """The system itself joins these channels, or no longer."""
+
+    addresses: tuple[str, ...]
+    active: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelEvent(Event):
     """Something on one channel (talkgroup or PTT group)."""
 
@@ -212,6 +252,23 @@ class ChannelHealth(ChannelEvent):
 
     health: str
     reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelMeasured(ChannelEvent):
+    """How a channel is received; None is not known. Sent seldom: at the end of a talk, or every
+    few seconds of one.
+
+    lag_s: how late its ends are told. rssi_dbm, noise_dbm: of the receiver. bit_error_percent,
+    loss_percent: of the last talk. clock_offset_s: the reporting system's clock minus ours.
+    """
+
+    lag_s: float | None = None
+    rssi_dbm: float | None = None
+    noise_dbm: float | None = None
+    bit_error_percent: float | None = None
+    loss_percent: float | None = None
+    clock_offset_s: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,8 @@ from adapters.errors import AdapterError
 from gateway.agents.build import radio_adapter
 from gateway.agents.cameras import OpenSecret, device_adapter
 from gateway.agents.device import BoundPoint, DeviceAgent, StatusChange, StatusWriter
+from gateway.agents.fleet import Fleet
 from gateway.agents.radio import Channel, RadioAgent
-from gateway.agents.supervisor import Budget
 from gateway.bus.client import Bus
 from gateway.interop.bridge import Bridge
 from gateway.interop.definitions import (
@@ -93,7 +93,7 @@ class Roster:
         self._directory = directory
         self._bridge = bridge
         self._run_agents = run_agents
-        self._budget = Budget()
+        self.fleet = Fleet()
         self._writer = StatusWriter()
         self._runs: dict[str, _Run] = {}
         self._configs: dict[str, dict[str, Any]] = {}
@@ -236,8 +236,9 @@ class Roster:
             device_id=run.device.id,
             make=lambda: device_adapter(run, self._open),
             points=_bound(run),
-            budget=self._budget,
+            fleet=self.fleet,
             report=self._writer.report,
+            endpoint=run.device.endpoint,
         )
 
     def _radio_agent(self, run: systems.RunningSystem) -> RadioAgent:
@@ -254,7 +255,7 @@ class Roster:
             make=make,
             traits=traits_of(system.adapter),
             channels=tuple(_channel(channel) for channel in run.channels),
-            budget=self._budget,
+            budget=self.fleet.budget,
         )
 
     # --- status, to the registry ----------------------------------------------------------------
@@ -340,6 +341,7 @@ def _channel_definition(
         org=channel.organization.path,
         system_id=channel.system_id,
         receive_only=traits.receive_only,
+        advisory=traits.advisory,
         can_tell=traits.can_tell,
     )
 

@@ -17,6 +17,7 @@ import structlog
 from adapters import events as seam
 from adapters.base import Adapter, Capability, RadioTraits
 from adapters.errors import AdapterError
+from gateway.agents import system_events
 from gateway.agents.lease import Leases
 from gateway.agents.supervisor import Budget, Failure, Supervised
 from gateway.bus.client import Bus
@@ -58,11 +59,18 @@ class _ChannelState:
     last_keyed: str | None = None
     echo_until_s: float = 0.0
     emergency: bool = False
+    measured: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def _told(talk: seam.FloorTaken) -> tuple[object, ...]:
     """What a channel's state says of a talk; a refresh may know more than the start did."""
     return talk.talker, talk.talker_alias, talk.emergency
+
+
+def _figures(measured: seam.ChannelMeasured) -> dict[str, float]:
+    """What is known of it, by name."""
+    given = dataclasses.asdict(measured)
+    return {name: value for name, value in given.items() if isinstance(value, float | int)}
 
 
 def _now() -> datetime:
@@ -168,7 +176,7 @@ class RadioAgent:
                     peer=event.peer,
                     reason=event.reason,
                 )
-        elif isinstance(event, seam.UnitRegistered | seam.UnitDeregistered):
+        elif isinstance(event, seam.SystemEvent):
             self._publish_system_event(event)
 
     def _on_online(self) -> None:
@@ -204,6 +212,9 @@ class RadioAgent:
                 self._on_idle(state, event)
             case seam.ChannelHealth():
                 state.health, state.health_reason = event.health, event.reason
+                self._publish_state(state)
+            case seam.ChannelMeasured():
+                state.measured |= _figures(event)
                 self._publish_state(state)
             case seam.EmergencyRaised():
                 state.emergency = True
@@ -479,10 +490,11 @@ class RadioAgent:
         topic = self._bus.topics.org("channels", "event", channel.org, channel.id)
         self._bus.publish(topic, encode_event(event))
 
-    def _publish_system_event(self, event: seam.UnitRegistered | seam.UnitDeregistered) -> None:
-        registered = isinstance(event, seam.UnitRegistered)
-        kind = "unit.registered" if registered else "unit.deregistered"
-        data = {"talker": self._talker(event.unit)}
+    def _publish_system_event(self, event: seam.SystemEvent) -> None:
+        described = system_events.told(event, self._talker)
+        if described is None:
+            return
+        kind, data = described
         cloud = self._cloud_event(kind, self.system_id, event.at, data)
         topic = self._bus.topics.org("systems", "event", self._org, self.system_id)
         self._bus.publish(topic, encode_event(cloud))
@@ -507,5 +519,6 @@ class RadioAgent:
             "transmission": state.transmission,
             "health": state.health,
             "health_reason": state.health_reason,
+            "measured": state.measured,
         }
         self._bus.set_state(topic, payload)

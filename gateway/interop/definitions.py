@@ -24,6 +24,7 @@ class ChannelDefinition:
     org: str
     system_id: str
     receive_only: bool = False
+    advisory: bool = False
     can_tell: bool = False
 
 
@@ -73,6 +74,7 @@ def rules_of(patch: PatchDefinition, channels: Mapping[str, ChannelDefinition]) 
             direction=Direction(member.direction),
             priority=member.priority,
             receive_only=channels[member.channel].receive_only,
+            advisory=channels[member.channel].advisory,
             can_tell=channels[member.channel].can_tell,
         )
         for member in patch.members
@@ -90,7 +92,10 @@ def rules_of(patch: PatchDefinition, channels: Mapping[str, ChannelDefinition]) 
 def rules_alone(channel: ChannelDefinition) -> Rules:
     """An unpatched channel is a patch of one."""
     member = Member(
-        channel=channel.id, receive_only=channel.receive_only, can_tell=channel.can_tell
+        channel=channel.id,
+        receive_only=channel.receive_only,
+        advisory=channel.advisory,
+        can_tell=channel.can_tell,
     )
     return Rules(members={channel.id: member}, hang_s=0.0)
 

@@ -70,7 +70,7 @@ def deadline_s(floor: Floor) -> float:
 def queue_of(floor: Floor) -> list[Talk]:
     """Who waits, next one first."""
     waiting = [t for t in floor.talks.values() if t.standing is Standing.WAITING]
-    return sorted(waiting, key=lambda talk: (-talk.priority, talk.order))
+    return sorted(waiting, key=lambda talk: (-talk.rank, talk.order))
 
 
 class _Turn:
@@ -165,6 +165,7 @@ class _Turn:
             else max(heard.priority, member.priority),
             emergency=heard.emergency,
             encrypted=encrypted,
+            advisory=member.advisory,
             standing=self._standing(heard.channel, heard.stream, encrypted=encrypted),
             since_s=self._now_s,
             heard_s=self._now_s,
@@ -220,7 +221,7 @@ class _Turn:
         if (
             holder is not None
             and fresh.standing is Standing.WAITING
-            and fresh.priority > holder.priority
+            and fresh.rank > holder.rank
         ):
             self._revoke("a higher priority talks")
 
@@ -313,7 +314,7 @@ class _Turn:
         for channel in list(self._keyed):
             self._unkey(channel, reason)
         self._missed.clear()
-        self._last_priority = self._talks[self._holder].priority
+        self._last_priority = max(self._talks[self._holder].rank, 0)
         self._hang_until_s = self._now_s + self._rules.hang_s
         self._holder = None
 
@@ -329,16 +330,20 @@ class _Turn:
         if self._holder is None and waiting:
             first = waiting[0]
             hanging = self._now_s < self._hang_until_s
-            if not hanging or self._talks[first].priority >= self._last_priority:
+            if not hanging or self._may_end_hang(self._talks[first]):
                 self._grant(first)
         if self._holder is not None:
             self._key_members(self._talks[self._holder])
         for position, name in enumerate(self._waiting(), start=1):
             self._tell_waiting(name, position)
 
+    def _may_end_hang(self, talk: Talk) -> bool:
+        """Of at least the last talker's priority; after an advisory talk, anybody."""
+        return max(talk.rank, 0) >= self._last_priority
+
     def _waiting(self) -> list[str]:
         names = [n for n, t in self._talks.items() if t.standing is Standing.WAITING]
-        return sorted(names, key=lambda n: (-self._talks[n].priority, self._talks[n].order))
+        return sorted(names, key=lambda n: (-self._talks[n].rank, self._talks[n].order))
 
     def _grant(self, name: str) -> None:
         talk = self._talks[name]

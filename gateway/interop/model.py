@@ -30,13 +30,14 @@ class Voice(enum.StrEnum):
 class Member:
     """A channel in a patch. priority: 0..254, added as a floor under its talkers' own.
 
-    receive_only, can_tell: traits of the channel's system.
+    receive_only, advisory, can_tell: traits of the channel's system.
     """
 
     channel: str
     direction: Direction = Direction.BOTH
     priority: int = 0
     receive_only: bool = False
+    advisory: bool = False
     can_tell: bool = False
 
     @property
@@ -46,12 +47,23 @@ class Member:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What a patch was told to be. Durations in seconds."""
+    """What a patch was told to be. Durations in seconds.
+
+    queue_timeout_s: the longest wait in the queue. revoke_grace_s: what a talker who is outranked
+    still has; an emergency waits for nobody. penalty_s: how long who was cut at max_talk_s a
+    second time stays off, doubled each further time; 0 for never. emergency_hold_s: an emergency
+    without talk and without a clear is over after it.
+    """
 
     members: Mapping[str, Member]
     hang_s: float = 2.0
     max_talk_s: float = 60.0
     queue: bool = False
+    queue_timeout_s: float = 30.0
+    revoke_grace_s: float = 0.0
+    penalty_s: float = 0.0
+    emergency_hold_s: float = 120.0
+    admission: Admission = EVERYBODY
     voice: Voice = Voice.SILENCE
     bridge_encrypted: bool = False
     lease_s: float = 2.0
@@ -79,7 +91,8 @@ class Standing(enum.StrEnum):
 class Talk:
     """Somebody who talks now, on a member's channel or, with channel None, at a console.
 
-    pressed_on: the channel that a dispatcher pressed on.
+    pressed_on: the channel that a dispatcher pressed on. advisory: heard through a system that
+    tells late that it is over.
     """
 
     channel: str | None
@@ -90,12 +103,18 @@ class Talk:
     priority: int = 0
     emergency: bool = False
     encrypted: bool = False
+    advisory: bool = False
     standing: Standing = Standing.WAITING
     decided: bool = False
     order: int = 0
     since_s: float
     heard_s: float
     hold_s: float
+
+    @property
+    def rank(self) -> int:
+        """Who goes first: any other talk, even the lowest, goes before an advisory one."""
+        return self.priority - (EMERGENCY_PRIORITY + 1 if self.advisory else 0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +134,45 @@ class Missed:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Emergency:
+    """Of a unit on a channel; it outlives their talk. heard_s: when they were last heard."""
+
+    channel: str
+    talker: str
+    talker_alias: str = ""
+    since_s: float
+    heard_s: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Offence:
+    """Who was cut at the talk limit. until_s: they stay off the floor till then."""
+
+    count: int
+    last_s: float
+    until_s: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Follow:
+    """A talk on a member that followed a key of ours, as long as it was."""
+
+    delay_s: float
+    length_s: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
     """The floor of one patch. talks: by channel id, or ``user/{user_id}``; one each.
 
     holder: key into talks. transmission: what every member is keyed with while it is held;
     unique through tag, which no other floor and no other bridge epoch has. barred: the stream
-    last cut on each channel, whose late frames never reopen it.
+    last cut on each channel, whose late frames never reopen it. revoke_at_s: when the holder,
+    who is outranked, must be off. emergencies: by (channel, talker). quieted: the stream on each
+    channel whose emergency was cleared while it goes on. undelivered: members that the holder's
+    emergency did not reach. offences: by talker. spans: when we last keyed, (from, to).
+    follows, suspended: what the breaker saw, by member, and whom it took out. unkeyed_at_s: by
+    member, for echoes.
     """
 
     tag: str
@@ -135,6 +187,15 @@ class Floor:
     hang_until_s: float = 0.0
     last_priority: int = 0
     barred: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    revoke_at_s: float | None = None
+    emergencies: Mapping[tuple[str, str], Emergency] = dataclasses.field(default_factory=dict)
+    quieted: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    undelivered: frozenset[str] = frozenset()
+    offences: Mapping[str, Offence] = dataclasses.field(default_factory=dict)
+    spans: tuple[tuple[float, float], ...] = ()
+    follows: Mapping[str, tuple[Follow, ...]] = dataclasses.field(default_factory=dict)
+    suspended: frozenset[str] = frozenset()
+    unkeyed_at_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
     count: int = 0
 
     @property
@@ -154,6 +215,7 @@ class TalkHeard:
     stream: str
     talker: str
     talker_alias: str = ""
+    unit: str = ""
     priority: int = 0
     emergency: bool = False
     encrypted: bool = False
@@ -212,6 +274,32 @@ class Cleared:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EmergencyRaised:
+    """A system says so, with or without a talk."""
+
+    channel: str
+    talker: str
+    talker_alias: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EmergencyCleared:
+    """By the system, or by a dispatcher. talker: empty for all on the channel."""
+
+    channel: str
+    talker: str = ""
+    user: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MemberResumed:
+    """A dispatcher puts a suspended member back."""
+
+    channel: str
+    user: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RulesChanged:
     rules: Rules
 
@@ -229,6 +317,9 @@ Input = (
     | Pressed
     | Released
     | Cleared
+    | EmergencyRaised
+    | EmergencyCleared
+    | MemberResumed
     | RulesChanged
     | Tick
 )
@@ -256,13 +347,43 @@ class Unkey:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """decision: ``granted``, ``denied``, ``queued``, ``revoked``. position: 1 is next."""
+    """decision: ``granted``, ``denied``, ``queued``, ``revoked``. position: 1 is next.
+
+    grace_s: the floor is still theirs for so long. again: only the position is new. user: the
+    dispatcher who decided it.
+    """
 
     decision: str
     talk: Talk
     reason: str = ""
     position: int = 0
     late_entry: bool = False
+    grace_s: float = 0.0
+    again: bool = False
+    user: str = ""
 
 
-Effect = Key | Unkey | Decided
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EmergencyChanged:
+    """change: ``raised``, ``cleared``, or ``undelivered`` to the member on channel. by: what or
+    who did it: ``talk``, ``system``, ``timeout``, or a user."""
+
+    change: str
+    channel: str
+    talker: str
+    talker_alias: str = ""
+    by: str = ""
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Suspended:
+    """The breaker took a member out, or, with a user, a dispatcher put it back."""
+
+    channel: str
+    reason: str
+    user: str = ""
+
+
+Told = Decided | EmergencyChanged | Suspended
+Effect = Key | Unkey | Told
