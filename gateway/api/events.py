@@ -1,22 +1,26 @@
 """What happens, as lists and as server-sent events; only what the caller's roles show."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import dataclasses
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from gateway.access.errors import AccessError
 from gateway.api.bodies import Body, Text
-from gateway.api.context import CurrentPrincipal, CurrentToken, current_context
+from gateway.api.context import Context, CurrentContext, CurrentPrincipal, CurrentToken
 from gateway.api.services import CurrentServices
 from gateway.api.shapes import answer
 from gateway.interop.feed import Feed, Item
+from registry import shares
 from registry.errors import DatabaseAway
-from registry.partition import SEE_CHANNELS, Principal
+from registry.identity import now
+from registry.partition import SEE_CHANNELS, Principal, receives, top_paths
+from registry.shares import Shown
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -34,22 +38,59 @@ class EventQuery(Body):
     limit: Annotated[int, Field(ge=1, le=500)] = 50
 
 
-def sees(principal: Principal) -> Callable[[str], bool]:
-    """Whether an organisation's events may be shown to the principal: the registry's own rule."""
-    return lambda path: principal.may(SEE_CHANNELS, path)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What somebody may hear of, by the registry's own rules: by a role all of an organisation; by
+    a share of a subtree its channels and points, by a share of a point that point alone."""
+
+    principal: Principal
+    shown: Shown
+
+    def sees(self, item: Item) -> bool:
+        if self.principal.may(SEE_CHANNELS, item.org):
+            return True
+        if item.family not in ("channels", "points"):
+            return False
+        return self.shown.covers(item.org, item.id if item.family == "points" else None, now())
+
+    def holds_all_of(self, before: "Sight") -> bool:
+        """Whether nothing was lost since then."""
+        at = now()
+        may = self.principal.may
+        return (
+            all(may(SEE_CHANNELS, top) for top in top_paths(before.principal, SEE_CHANNELS))
+            and all(
+                may(SEE_CHANNELS, path) or self.shown.covers(path, None, at)
+                for path in before.shown.subtrees
+            )
+            and all(
+                may(SEE_CHANNELS, path) or self.shown.covers(path, point_id, at)
+                for path, point_id in before.shown.points
+            )
+        )
+
+
+async def sight_of(context: Context, principal: Principal) -> Sight:
+    """Raises: DatabaseAway where shares could show something and nobody can say."""
+    if not receives(principal):
+        return Sight(principal=principal, shown=Shown())
+    shown = await context.database.read(lambda c: shares.shown(c, principal))
+    return Sight(principal=principal, shown=shown)
 
 
 @router.get("")
 async def list_events(
     query: Annotated[EventQuery, Query()],
+    context: CurrentContext,
     services: CurrentServices,
     principal: CurrentPrincipal,
 ) -> Response:
     """The latest events, newest first, as CloudEvents; as far back as this node remembers."""
+    sight = await sight_of(context, principal)
     wanted = {each for each in (query.channel, query.point) if each}
     found = [
         item.payload
-        for item in reversed(services.feed.recent(sees(principal)))
+        for item in reversed(services.feed.recent(sight.sees))
         if (not wanted or item.id in wanted)
         and (query.type is None or item.payload["type"] == f"hutong.{query.type}")
     ]
@@ -58,7 +99,7 @@ async def list_events(
 
 @router.get("/stream")
 async def stream(
-    request: Request,
+    context: CurrentContext,
     services: CurrentServices,
     principal: CurrentPrincipal,
     token: CurrentToken,
@@ -66,10 +107,11 @@ async def stream(
 ) -> StreamingResponse:
     """Server-sent events: `event` (a CloudEvent), and `channel`, `patch`, `point` for states.
 
-    `Last-Event-ID` resumes where a reader stopped. Ends within 5 s of losing the right.
+    `Last-Event-ID` resumes where a reader stopped. Ends within 5 s of losing a right, a share
+    included; whoever comes again gets what is left.
     """
     after = _after(services.feed, last_event_id)
-    rights = _Rights(request, token, principal)
+    rights = _Rights(context, token, await sight_of(context, principal))
     return StreamingResponse(
         _messages(services.feed, rights, after),
         media_type="text/event-stream",
@@ -85,26 +127,31 @@ def _after(feed: Feed, last_event_id: str | None) -> int | None:
 class _Rights:
     """Who reads, asked again every few seconds; for a minute nobody being able to say is no."""
 
-    def __init__(self, request: Request, token: str, principal: Principal) -> None:
-        self._context = current_context(request)
+    def __init__(self, context: Context, token: str, sight: Sight) -> None:
+        self._context = context
         self._token = token
-        self._principal = principal
+        self._sight = sight
         self._loop = asyncio.get_running_loop()
         self._confirmed_s = self._loop.time()
 
-    def sees(self, path: str) -> bool:
-        return self._principal.may(SEE_CHANNELS, path)
+    def sees(self, item: Item) -> bool:
+        return self._sight.sees(item)
 
     async def last(self) -> bool:
         """Ask again; False when the reader must go."""
         try:
-            self._principal = await self._context.access.authenticate(self._token)
+            principal = await self._context.access.authenticate(self._token)
+            sight = await sight_of(self._context, principal)
         except AccessError:
             return False
         except DatabaseAway:
-            return self._loop.time() - self._confirmed_s < RIGHTS_UNKNOWN_FOR_S
+            # What a share shows ends at its end all the same.
+            known = self._sight.holds_all_of(self._sight)
+            return known and self._loop.time() - self._confirmed_s < RIGHTS_UNKNOWN_FOR_S
+        lost = not sight.holds_all_of(self._sight)
+        self._sight = sight
         self._confirmed_s = self._loop.time()
-        return True
+        return not lost
 
 
 async def _messages(feed: Feed, rights: _Rights, after: int | None) -> AsyncIterator[bytes]:

@@ -35,20 +35,26 @@ _NO_STATE = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """kind: ``event``, ``channel``, ``patch`` or ``point``. org: slug path it belongs to.
-    number: its place in this feed, from 1."""
+    """kind: ``event``, ``channel``, ``patch`` or ``point``. family: ``channels``, ``patches``,
+    ``points`` or ``systems``. org: slug path it belongs to. number: its place in this feed, from
+    1."""
 
     number: int
     kind: str
+    family: str
     org: str
     id: str
     payload: Mapping[str, Any]
 
 
+Sees = Callable[[Item], bool]
+"""Whether a listener may have an item, asked when it comes."""
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class _Listener:
     queue: "asyncio.Queue[Item]"
-    sees: Callable[[str], bool]
+    sees: Sees
     dropped: int = 0
 
 
@@ -115,10 +121,8 @@ class Feed:
 
     # --- what happens ---------------------------------------------------------------------------
 
-    async def listen(
-        self, sees: Callable[[str], bool], after: int | None = None
-    ) -> AsyncGenerator[Item, None]:
-        """Items of organisations that `sees` admits, from number `after` on where remembered.
+    async def listen(self, sees: Sees, after: int | None = None) -> AsyncGenerator[Item, None]:
+        """Items that `sees` admits, from number `after` on where remembered.
 
         A listener that does not keep up loses the oldest, counted in `dropped`.
         """
@@ -132,9 +136,9 @@ class Feed:
         finally:
             self._listeners.discard(listener)
 
-    def recent(self, sees: Callable[[str], bool], after: int | None = None) -> list[Item]:
+    def recent(self, sees: Sees, after: int | None = None) -> list[Item]:
         """Remembered events, oldest first."""
-        return [i for i in self._history if i.number > (after or 0) and sees(i.org)]
+        return [i for i in self._history if i.number > (after or 0) and sees(i)]
 
     @contextlib.contextmanager
     def expecting(self, request_id: str) -> Iterator[asyncio.Future[Mapping[str, Any]]]:
@@ -161,7 +165,9 @@ class Feed:
             return
         if "talker" in event.data:
             event = dataclasses.replace(event, data=self._named(dict(event.data)))
-        item = self._item("event", parts.org, event.subject, cloud_event_object(event))
+        item = self._item(
+            "event", parts.family, parts.org, event.subject, cloud_event_object(event)
+        )
         self._history.append(item)
         self._send(item)
 
@@ -193,7 +199,7 @@ class Feed:
                 kind, shown = "point", self._point_shown(state)
         if self._told.get((family, object_id)) != (org, shown):
             self._told[(family, object_id)] = (org, shown)
-            self._send(self._item(kind, org, object_id, {"id": object_id, **shown}))
+            self._send(self._item(kind, family, org, object_id, {"id": object_id, **shown}))
 
     def _point_shown(self, state: Mapping[str, Any]) -> dict[str, Any]:
         if self._believed(state):
@@ -206,13 +212,17 @@ class Feed:
             if family == "patches" or state.get("node") == node:
                 self._tell_state(family, object_id)
 
-    def _item(self, kind: str, org: str, object_id: str, payload: Mapping[str, Any]) -> Item:
+    def _item(
+        self, kind: str, family: str, org: str, object_id: str, payload: Mapping[str, Any]
+    ) -> Item:
         self._number += 1
-        return Item(number=self._number, kind=kind, org=org, id=object_id, payload=payload)
+        return Item(
+            number=self._number, kind=kind, family=family, org=org, id=object_id, payload=payload
+        )
 
     def _send(self, item: Item) -> None:
         for listener in self._listeners:
-            if listener.sees(item.org):
+            if listener.sees(item):
                 self._offer(listener, item)
 
     def _offer(self, listener: _Listener, item: Item) -> None:
