@@ -12,7 +12,9 @@ from typing import Any
 
 from adapters import events as seam
 from adapters.base import Adapter
-from gateway.agents.supervisor import Budget, Failure, Supervised
+from gateway.agents.fleet import Fleet
+from gateway.agents.steadiness import Steadiness
+from gateway.agents.supervisor import DEVICE_ATTEMPT_LIMIT_S, Failure, Supervised
 from gateway.bus.client import Bus
 from gateway.bus.messages import CloudEvent, encode_event, rfc3339
 
@@ -21,6 +23,7 @@ _EVENT_NAMES: Mapping[type[seam.SourceEvent], str] = {
     seam.Tamper: "point.tamper",
     seam.SignalLost: "point.signal_lost",
 }
+FLAPS = "it comes and goes: lost again and again within minutes"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,8 @@ class _Seen:
 
 
 class DeviceAgent:
-    """One device. points: by source address. report: takes status changes, returns at once."""
+    """One device. points: by source address. report: takes status changes, returns at once.
+    endpoint: its host or URL, by which the fleet knows its siblings."""
 
     def __init__(
         self,
@@ -62,21 +66,27 @@ class DeviceAgent:
         device_id: str,
         make: Callable[[], Adapter],
         points: Mapping[str, BoundPoint],
-        budget: Budget,
+        fleet: Fleet,
         report: Callable[[StatusChange], None],
+        endpoint: str = "",
     ) -> None:
         self.device_id = device_id
         self.points = points
         self._bus = bus
+        self._fleet = fleet
+        self._endpoint = endpoint
         self._report = report
         self._device: tuple[str, str] | None = None
         self._sources: dict[str, _Seen] = {}
         self._supervised = Supervised(
             device_id,
             make,
-            budget=budget,
+            budget=fleet.budget,
             on_event=self._on_event,
             on_failure=self._on_failure,
+            steadiness=Steadiness(),
+            on_flapping=self._on_flapping,
+            attempt_limit_s=DEVICE_ATTEMPT_LIMIT_S,
         )
 
     @property
@@ -85,7 +95,8 @@ class DeviceAgent:
         return self._supervised.adapter
 
     async def run(self) -> None:
-        await self._supervised.run()
+        with self._fleet.member(self._supervised, self._endpoint):
+            await self._supervised.run()
 
     def nudge(self) -> None:
         self._supervised.nudge()
@@ -120,8 +131,17 @@ class DeviceAgent:
 
     def _on_failure(self, failure: Failure) -> None:
         """Who sees a point may read why it is away, but not where its device is."""
+        if failure.flapping and failure.error.retryable:
+            self._show_all("fault", FLAPS, None)
+            return
         status = "offline" if failure.error.retryable else "fault"
         self._show_all(status, failure.error.message, None, device_reason=str(failure.error))
+
+    def _on_flapping(self, begins: bool) -> None:
+        """One event for each point when it begins, and one when it is over."""
+        data = {"kind": "flapping", "active": begins, "reason": FLAPS if begins else ""}
+        for point in self.points.values():
+            self._publish(point, "point.alarm", datetime.now(UTC), data)
 
     def _show_all(
         self, status: str, reason: str, identity: seam.Identity | None, device_reason: str = ""
@@ -179,13 +199,23 @@ class DeviceAgent:
         point = self.points.get(event.address)
         if point is None:
             return
-        data: dict[str, Any] = {"active": getattr(event, "active", None)}
+        data = {"active": getattr(event, "active", None)}
+        self._publish(point, _EVENT_NAMES[type(event)], event.at, data)
+
+    def announce(self, point_id: str, name: str, data: Mapping[str, Any]) -> None:
+        """Publish an event of one of its points that the gateway itself found; nothing where the
+        point is not one of its own any more."""
+        for point in self.points.values():
+            if point.id == point_id:
+                self._publish(point, name, datetime.now(UTC), data)
+
+    def _publish(self, point: BoundPoint, name: str, at: datetime, data: Mapping[str, Any]) -> None:
         cloud = CloudEvent(
             id=uuid.uuid4().hex,
             source=f"hutong/{self._bus.node}/{self.device_id}",
-            type=_EVENT_NAMES[type(event)],
+            type=name,
             subject=point.id,
-            time=rfc3339(event.at),
+            time=rfc3339(at),
             epoch=self._bus.epoch,
             sequence=self._bus.next_sequence(self.device_id),
             uptime_ms=self._bus.uptime_ms(),

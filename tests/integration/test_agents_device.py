@@ -14,7 +14,7 @@ from scripted import Script, maker, now
 
 from adapters.events import Identity, Motion, SourceStatus
 from gateway.agents.device import BoundPoint, DeviceAgent, StatusChange, StatusWriter
-from gateway.agents.supervisor import Budget
+from gateway.agents.fleet import Fleet
 from gateway.bus.client import Bus
 from gateway.bus.link import connect
 from gateway.bus.messages import decode, decode_event
@@ -35,7 +35,7 @@ class Camera:
             device_id="device-1",
             make=maker(self.script),
             points=points,
-            budget=Budget(),
+            fleet=Fleet(),
             report=self.reported.append,
         )
         watch.subscribe(bus.topics.org_all("points", "state"), self._on_state)
