@@ -132,6 +132,11 @@ class Adapter(abc.ABC):
         self.settings = settings
         self.channels = tuple(channels)
 
+    def take_over(self, before: "Adapter") -> None:
+        """Take over what the adapter that ran before this one left at the device, such as a
+        subscription; called before `run`, when that one has ended."""
+        return
+
     @abc.abstractmethod
     async def run(self, emit: Emit) -> None:
         """Connect, emit `Online`, report until cancelled.

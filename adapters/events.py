@@ -169,18 +169,51 @@ class SourceStatus(SourceEvent):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Motion(SourceEvent):
-    active: bool
+class SourceCondition(SourceEvent):
+    """Something about a source that begins and ends.
+
+    active: it is so from now on, or no longer; None for what has no duration. initial: the device
+    was asked how it stands, nothing happened just now.
+    """
+
+    active: bool | None
+    initial: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Tamper(SourceEvent):
-    active: bool
+class Motion(SourceCondition):
+    pass
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SignalLost(SourceEvent):
-    active: bool
+class Tamper(SourceCondition):
+    pass
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SignalLost(SourceCondition):
+    """The source gives no picture; while it is active the source is in fault."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm(SourceCondition):
+    """kind: ``digital_input``, ``storage``, ``clock``, ``intrusion`` … part: which input, disk or
+    rule, by the device's own name. An empty address is the device as a whole."""
+
+    kind: str
+    part: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Unrecognised(Event):
+    """The device reports something that the adapter does not know: worth a case of its own.
+
+    kind: what the device calls it. sample: the message as a file of tests/cases would hold it,
+    with no word in it that could name a person or a plate.
+    """
+
+    kind: str
+    sample: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,12 +432,20 @@ DONE = Outcome(result=Result.DONE)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RtspSource:
-    """Where a stream can be had by RTSP. transport: ``tcp`` or ``udp``. url has no credentials."""
+    """Where a stream can be had by RTSP. url has no credentials.
+
+    transport: ``tcp`` or ``udp``, which is tried first. certificate_sha256: for rtsps, the only
+    certificate that is trusted, in hexadecimal; empty for what the machine trusts. allow_basic:
+    whether the password may be shown to the wire where nothing better than Basic is offered and
+    the connection is not encrypted.
+    """
 
     url: str
     username: str = ""
     password: Secret = NO_SECRET
     transport: str = "tcp"
+    certificate_sha256: str = ""
+    allow_basic: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from adapters.base import Adapter, Capability, Emit, MediaSource
 from adapters.errors import AdapterError, NotSupported, ProtocolViolation
 from adapters.events import (
     DONE,
+    Alarm,
     Command,
     Found,
     Identity,
@@ -24,13 +25,18 @@ from adapters.events import (
     Scope,
     Source,
 )
-from adapters.onvif import discovery, wire
+from adapters.onvif import discovery, events_wire, wire
 from adapters.onvif.client import OnvifClient, connect
+from adapters.onvif.events import Held, PullPoint
+from adapters.onvif.events_topics import Places
 from adapters.onvif.settings import OnvifSettings
 from adapters.onvif.soap import DeviceFault
 
 _SIGNED_EVERY = 6
 """Every so many looks at the device one is signed: a changed password shows within a minute."""
+_LISTENING_EVERY = 6
+"""While its events come, a device is looked at so many times less: each poll is a signed look."""
+_CLOCK_WRONG_S, _CLOCK_RIGHT_S = 30.0, 15.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,19 +68,78 @@ class OnvifAdapter(Adapter):
         self._moves: dict[str, int] = {}  # source -> number of its latest movement
         self._offset_s = 0.0
         self._learning = asyncio.Lock()
+        self._events = Held()
+
+    def take_over(self, before: Adapter) -> None:
+        """One subscription per device ever, however often the connection breaks."""
+        if isinstance(before, OnvifAdapter):
+            self._events = before._events
 
     async def run(self, emit: Emit) -> None:
         async with connect(self.settings) as client:
             self._forget()
             known = await self._learn(client)
             emit(Online(at=datetime.now(UTC), identity=known.inventory.identity))
-            looks = 0
-            while True:
-                await asyncio.sleep(self.settings.check_interval_s)
-                looks += 1
-                self._offset_s = await client.measure_clock() or 0.0
-                if looks % _SIGNED_EVERY == 0:
-                    await self._still_the_same(client, known.inventory.identity)
+            self._tell_clock(emit)
+            if "events" not in client.services:
+                return await self._look(client, known, emit, None)
+            pull_point = await self._pull_point(client, known, emit)
+            listening = asyncio.create_task(pull_point.run(), name="onvif-events")
+            try:
+                await self._look(client, known, emit, listening)
+            except asyncio.CancelledError:
+                await _ended(listening)
+                await pull_point.give_back()
+                raise
+            finally:
+                await _ended(listening)
+
+    async def _look(
+        self,
+        client: OnvifClient,
+        known: _Known,
+        emit: Emit,
+        listening: "asyncio.Task[None] | None",
+    ) -> None:
+        """See for ever that the device is there; ends with what ended the listening."""
+        looks = 0
+        while True:
+            every_s = self.settings.check_interval_s
+            if listening is None or listening.done():
+                await asyncio.sleep(every_s)
+            else:
+                await asyncio.wait({listening}, timeout=every_s * _LISTENING_EVERY)
+            if listening is not None and listening.done():
+                listening.result()
+            looks += 1
+            self._offset_s = await client.measure_clock() or 0.0
+            self._tell_clock(emit)
+            if looks % _SIGNED_EVERY == 0:
+                await self._still_the_same(client, known.inventory.identity)
+
+    async def _pull_point(self, client: OnvifClient, known: _Known, emit: Emit) -> PullPoint:
+        sources = tuple(source.address for source in known.inventory.sources)
+        aliases = {profile.token: profile.source for profile in known.profiles}
+        if len(sources) > 1:
+            with contextlib.suppress(AdapterError):
+                aliases.update(await client.call(events_wire.GET_SOURCE_CONFIGURATIONS))
+        return PullPoint(
+            client,
+            self._events,
+            device=self.settings.endpoint,
+            device_url=self.settings.url,
+            where=Places(sources=sources, aliases=aliases),
+            emit=emit,
+            offset_s=lambda: self._offset_s,
+        )
+
+    def _tell_clock(self, emit: Emit) -> None:
+        """Once when the device's clock is wrong, once when it is right again."""
+        limit_s = _CLOCK_RIGHT_S if self._events.clock_wrong else _CLOCK_WRONG_S
+        wrong = abs(self._offset_s) > limit_s
+        if wrong != self._events.clock_wrong:
+            self._events.clock_wrong = wrong
+            emit(Alarm(at=datetime.now(UTC), address="", active=wrong, kind="clock"))
 
     async def _still_the_same(self, client: OnvifClient, before: Identity) -> None:
         identity = await client.call(wire.GET_IDENTITY)
@@ -216,3 +281,11 @@ class OnvifAdapter(Adapter):
 
 def _refused(reason: str) -> Outcome:
     return Outcome(result=Result.REFUSED, reason=reason)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    """Cancel a task, and return when it has ended, however it did."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()
