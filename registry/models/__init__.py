@@ -6,6 +6,7 @@ from registry.models.devices import DEVICES
 from registry.models.jobs import JOBS
 from registry.models.organizations import ORGANIZATIONS
 from registry.models.patches import PATCH_MEMBERS, PATCHES
+from registry.models.point_counts import POINT_CELLS, POINT_COUNTS, UNCOUNTED_WRITES
 from registry.models.points import POINTS
 from registry.models.shares import SHARES
 from registry.models.systems import CHANNELS, SYSTEMS
@@ -24,10 +25,13 @@ __all__ = [
     "PATCHES",
     "PATCH_MEMBERS",
     "POINTS",
+    "POINT_CELLS",
+    "POINT_COUNTS",
     "ROLES",
     "SESSIONS",
     "SHARES",
     "SYSTEMS",
+    "UNCOUNTED_WRITES",
     "UNITS",
     "UNIT_ADDRESSES",
     "USERS",

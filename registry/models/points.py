@@ -3,11 +3,23 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, Text
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    Text,
+    text,
+)
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.models.base import DOCUMENT, ID, Base, UtcDateTime, Versioned, table
+
+SEARCHED = "lower(name || '\n' || place || '\n' || coalesce(code, ''))"
+"""What a search looks through; no word that is looked for holds a line break."""
 
 
 class PointRow(Versioned, Base):
@@ -15,7 +27,8 @@ class PointRow(Versioned, Base):
     imported, inside which a polygon may give it away, and to which it falls back.
 
     device_id, address: the source it shows, both or neither. host, channel_number: where a
-    spreadsheet says the camera is, so that a device registered later finds its points.
+    spreadsheet says the camera is, so that a device registered later finds its points. search:
+    made by the database.
     """
 
     __tablename__ = "points"
@@ -41,6 +54,7 @@ class PointRow(Versioned, Base):
     status_since: Mapped[datetime] = mapped_column(UtcDateTime)
     status_reason: Mapped[str] = mapped_column(Text)
     attributes: Mapped[dict[str, Any]] = mapped_column(DOCUMENT)
+    search: Mapped[str] = mapped_column(Text, Computed(SEARCHED, persisted=True), sort_order=92)
 
     __table_args__ = (
         Unique("code"),
@@ -57,10 +71,24 @@ class PointRow(Versioned, Base):
         CheckConstraint(
             "longitude BETWEEN -180 AND 180 AND latitude BETWEEN -90 AND 90", name="position"
         ),
-        Index(None, "organization_id", "id"),
-        Index(None, "organization_id", "status", "assigned_by"),
+        # Reading on from one organisation, and searching it without touching its rows.
+        Index("ix_points_search", "organization_id", "id", "search"),
+        Index(None, "organization_id", "status", "id"),
+        Index(
+            "ix_points_unassigned",
+            "organization_id",
+            "id",
+            sqlite_where=text("assigned_by = 'none'"),
+            postgresql_where=text("assigned_by = 'none'"),
+        ),
         Index(None, "latitude", "longitude"),
-        Index(None, "host", "channel_number"),
+        Index(
+            None,
+            "host",
+            "channel_number",
+            sqlite_where=text("host IS NOT NULL"),
+            postgresql_where=text("host IS NOT NULL"),
+        ),
     )
 
 
