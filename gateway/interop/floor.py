@@ -8,23 +8,27 @@ is barred until its own stream ends, the air goes before us, and nothing that we
 import dataclasses
 from typing import assert_never
 
+from gateway.interop.emergencies import Emergencies, with_emergency
 from gateway.interop.model import (
-    EMERGENCY_PRIORITY,
     Cleared,
     Decided,
     Effect,
+    EmergencyCleared,
+    EmergencyRaised,
     Floor,
     Input,
     Key,
     KeyAnswered,
     Keyed,
     MemberPresent,
+    MemberResumed,
     Missed,
     Pressed,
     Released,
     Rules,
     RulesChanged,
     Standing,
+    Suspended,
     Talk,
     TalkEnded,
     TalkHeard,
@@ -57,68 +61,63 @@ def shut(floor: Floor, reason: str) -> list[Effect]:
 
 def deadline_s(floor: Floor) -> float:
     """When `step` must be called next with a `Tick`, infinity if nothing is awaited."""
+    rules = floor.rules
     times = [talk.heard_s + talk.hold_s for talk in floor.talks.values()]
     times += [keyed.renew_at_s for keyed in floor.keyed.values()]
+    waiting = [talk for talk in floor.talks.values() if talk.standing is Standing.WAITING]
+    if rules.queue:
+        queued = [talk.queued_at_s for talk in waiting if talk.queued_at_s is not None]
+        times += [at_s + rules.queue_timeout_s for at_s in queued]
+    for emergency in floor.emergencies.values():
+        talk = floor.talks.get(emergency.channel)
+        if talk is None or talk.talker != emergency.talker:
+            times.append(emergency.heard_s + rules.emergency_hold_s)
     if floor.holder is not None:
-        times.append(floor.granted_at_s + floor.rules.max_talk_s)
+        times.append(floor.granted_at_s + rules.max_talk_s)
         times += [m.retry_at_s for m in floor.missed.values() if m.retry_at_s is not None]
-    elif any(talk.standing is Standing.WAITING for talk in floor.talks.values()):
+        if floor.revoke_at_s is not None:
+            times.append(floor.revoke_at_s)
+    elif waiting:
         times.append(floor.hang_until_s)
     return min(times, default=_FOREVER)
 
 
 def queue_of(floor: Floor) -> list[Talk]:
     """Who waits, next one first."""
-    waiting = [t for t in floor.talks.values() if t.standing is Standing.WAITING]
-    return sorted(waiting, key=lambda talk: (-talk.rank, talk.order))
+    return _in_order([t for t in floor.talks.values() if t.standing is Standing.WAITING])
 
 
-class _Turn:
-    """One step: a scratch copy of the floor that the rules below change."""
+def _in_order(talks: list[Talk]) -> list[Talk]:
+    return sorted(talks, key=lambda talk: (-talk.rank, talk.order))
 
-    def __init__(self, floor: Floor, now_s: float) -> None:
-        self._floor = floor
-        self._now_s = now_s
-        self._rules = floor.rules
-        self._present = set(floor.present)
-        self._talks = dict(floor.talks)
-        self._holder = floor.holder
-        self._transmission = floor.transmission
-        self._granted_at_s = floor.granted_at_s
-        self._keyed = dict(floor.keyed)
-        self._missed = dict(floor.missed)
-        self._hang_until_s = floor.hang_until_s
-        self._last_priority = floor.last_priority
-        self._barred = dict(floor.barred)
-        self._count = floor.count
-        self.effects: list[Effect] = []
 
-    def result(self) -> Floor:
-        return Floor(
-            tag=self._floor.tag,
-            rules=self._rules,
-            present=frozenset(self._present),
-            talks=self._talks,
-            holder=self._holder,
-            transmission=self._transmission,
-            granted_at_s=self._granted_at_s,
-            keyed=self._keyed,
-            missed=self._missed,
-            hang_until_s=self._hang_until_s,
-            last_priority=self._last_priority,
-            barred=self._barred,
-            count=self._count,
-        )
+class _Turn(Emergencies):
+    """One step."""
 
     # --- time -----------------------------------------------------------------------------------
 
     def expire(self) -> None:
-        """Talks that were not refreshed in time are over; a talk limit that is reached cuts."""
+        """Talks that were not refreshed in time are over, and so is who waited too long; a talk
+        limit that is reached cuts."""
         for name, talk in list(self._talks.items()):
             if self._now_s >= talk.heard_s + talk.hold_s:
-                self._end_talk(name, "timeout")
-        if self._holder is not None and self._now_s >= self._granted_at_s + self._rules.max_talk_s:
-            self._revoke("talk limit reached")
+                self.end_talk(name, "timeout")
+            elif self._waited_too_long(talk):
+                self.deny(name, "waited too long")
+        self.expire_emergencies()
+        holder = self.holding()
+        if holder is None:
+            return
+        if self._now_s >= self._granted_at_s + self._rules.max_talk_s:
+            self.note_offence(holder)
+            self.revoke("talk limit reached")
+        elif self._revoke_at_s is not None and self._now_s >= self._revoke_at_s:
+            self.revoke("a higher priority talks")
+
+    def _waited_too_long(self, talk: Talk) -> bool:
+        longest_s = self._rules.queue_timeout_s
+        queued_at_s = talk.queued_at_s if self._rules.queue else None
+        return queued_at_s is not None and self._now_s >= queued_at_s + longest_s
 
     # --- what happened --------------------------------------------------------------------------
 
@@ -135,10 +134,18 @@ class _Turn:
             case Pressed():
                 self._pressed(happened)
             case Released():
-                self._end_talk(f"user/{happened.user}", "released")
+                self.end_talk(f"user/{happened.user}", "released")
             case Cleared():
                 if self._holder is not None:
-                    self._revoke("cleared by a dispatcher")
+                    self.revoke("cleared by a dispatcher", happened.user)
+            case EmergencyRaised():
+                self.take_raised(happened)
+                if (talk := self._talks.get(happened.channel)) is not None:
+                    self._outrank(talk)
+            case EmergencyCleared():
+                self.take_cleared(happened)
+            case MemberResumed():
+                self._resume(happened)
             case RulesChanged():
                 self._rules_changed(happened.rules)
             case Tick():
@@ -152,35 +159,52 @@ class _Turn:
             return
         known = self._talks.get(heard.channel)
         if known is not None and known.stream != heard.stream:
-            self._end_talk(heard.channel, "another talk began")
+            self.end_talk(heard.channel, "another talk began")
             known = None
-        encrypted = heard.encrypted or (known is not None and known.encrypted)
+        if known is None and self._is_echo(heard):
+            return
+        priority = max(heard.priority, member.priority)
         fresh = Talk(
             channel=heard.channel,
             stream=heard.stream,
             talker=heard.talker,
             talker_alias=heard.talker_alias or (known.talker_alias if known else ""),
-            priority=EMERGENCY_PRIORITY
-            if heard.emergency
-            else max(heard.priority, member.priority),
-            emergency=heard.emergency,
-            encrypted=encrypted,
+            unit=heard.unit,
+            priority=priority,
+            plain_priority=priority,
+            encrypted=heard.encrypted or (known is not None and known.encrypted),
             advisory=member.advisory,
-            standing=self._standing(heard.channel, heard.stream, encrypted=encrypted),
             since_s=self._now_s,
             heard_s=self._now_s,
             hold_s=heard.hold_s,
         )
+        if self.hear_emergency(heard):
+            fresh = with_emergency(fresh)
         self._air_goes_first(heard.channel)
         self._talk(heard.channel, fresh, known)
 
-    def _standing(self, channel: str, stream: str, *, encrypted: bool) -> Standing:
+    def _is_echo(self, heard: TalkHeard) -> bool:
+        """Where nobody says who talks, what begins while we key, or just after, is ours."""
+        member = self._rules.members[heard.channel]
+        if member.identifies_talker and heard.talker:
+            return False
+        unkeyed_at_s = self._unkeyed_at_s.get(heard.channel, -_FOREVER)
+        return heard.channel in self._keyed or self._now_s < unkeyed_at_s + member.echo_s
+
+    def _standing(self, talk: Talk) -> Standing:
         """Of a talk that neither holds the floor nor waits for it yet."""
-        if self._barred.get(channel) == stream:
+        if talk.channel is None:
+            return Standing.LOCAL if self._refused(talk) else Standing.WAITING
+        if self._barred.get(talk.channel) == talk.stream:
             return Standing.BARRED
-        open_here = not encrypted or self._rules.bridge_encrypted
-        bridged = self._rules.members[channel].may_talk and open_here
-        return Standing.WAITING if bridged else Standing.LOCAL
+        open_here = not talk.encrypted or self._rules.bridge_encrypted
+        may_talk = self._rules.members[talk.channel].may_talk
+        bridged = may_talk and open_here and talk.channel not in self._suspended
+        return Standing.WAITING if bridged and not self._refused(talk) else Standing.LOCAL
+
+    def _refused(self, talk: Talk) -> bool:
+        names = frozenset(name for name in (talk.unit, talk.talker) if name)
+        return self._rules.admission.refuses(names, talk.call)
 
     def _pressed(self, press: Pressed) -> None:
         name = f"user/{press.user}"
@@ -193,6 +217,7 @@ class _Turn:
             talker=name,
             talker_alias=press.alias,
             priority=press.priority,
+            plain_priority=press.priority,
             since_s=self._now_s,
             heard_s=self._now_s,
             hold_s=PRESS_HOLD_S,
@@ -201,39 +226,66 @@ class _Turn:
 
     def _talk(self, name: str, fresh: Talk, known: Talk | None) -> None:
         """A talk began or goes on. One that goes on keeps its standing and its place."""
-        if known is not None:
-            if fresh.standing is Standing.LOCAL and name == self._holder:
-                self._let_go("the talk is encrypted")
-            fresh = dataclasses.replace(
-                fresh,
-                standing=fresh.standing if fresh.standing is Standing.LOCAL else known.standing,
-                decided=known.decided,
-                order=known.order,
-                since_s=known.since_s,
-                priority=max(known.priority, fresh.priority),
-                emergency=known.emergency or fresh.emergency,
-            )
-        else:
-            self._count += 1
-            fresh = dataclasses.replace(fresh, order=self._count)
+        standing = self._standing(fresh)
+        if known is None:
+            self._begin(name, dataclasses.replace(fresh, standing=standing, order=self._count + 1))
+            return
+        if standing is Standing.LOCAL and name == self._holder:
+            self.let_go("the talk may not be bridged")
+        fresh = dataclasses.replace(
+            fresh,
+            standing=standing if standing is Standing.LOCAL else known.standing,
+            decided=known.decided,
+            position=known.position,
+            queued_at_s=known.queued_at_s,
+            order=known.order,
+            since_s=known.since_s,
+            priority=fresh.priority if fresh.emergency else max(known.priority, fresh.priority),
+            plain_priority=max(known.plain_priority, fresh.plain_priority),
+        )
         self._talks[name] = fresh
-        holder = self._talks.get(self._holder) if self._holder is not None else None
-        if (
-            holder is not None
-            and fresh.standing is Standing.WAITING
-            and fresh.rank > holder.rank
-        ):
-            self._revoke("a higher priority talks")
+        self._outrank(fresh)
+
+    def _begin(self, name: str, talk: Talk) -> None:
+        self._count += 1
+        self._talks[name] = talk
+        if talk.standing is Standing.LOCAL and self._refused(talk):
+            told = self._talks[name] = dataclasses.replace(talk, decided=True)
+            reason = "the patch does not admit this talk"
+            self.effects.append(Decided(decision="denied", talk=told, reason=reason))
+        elif talk.standing is Standing.WAITING and (left_s := self.penalty_left_s(talk)) > 0:
+            self.deny(name, f"talked too long before: wait {left_s:.0f} s")
+        else:
+            self._outrank(talk)
+
+    def _outrank(self, talk: Talk) -> None:
+        """Who waits and goes before who holds the floor: at once, or when the grace is over."""
+        holder = self.holding()
+        if holder is None or talk.standing is not Standing.WAITING or talk.rank <= holder.rank:
+            return
+        grace_s = self._rules.revoke_grace_s
+        if talk.emergency or holder.advisory or not grace_s:
+            self.revoke("a higher priority talks")
+        elif self._revoke_at_s is None:
+            self._revoke_at_s = self._now_s + grace_s
+            self.effects.append(
+                Decided(
+                    decision="revoked",
+                    talk=holder,
+                    reason="a higher priority talks",
+                    grace_s=grace_s,
+                )
+            )
 
     def _talk_ended(self, ended: TalkEnded) -> None:
         if ended.caused_by is not None:
             if ended.caused_by == self._transmission and ended.channel in self._keyed:
-                del self._keyed[ended.channel]
+                self.note_unkeyed(ended.channel)
                 self._missed[ended.channel] = Missed(reason=f"ended by its system: {ended.reason}")
             return
         talk = self._talks.get(ended.channel)
         if talk is not None and talk.stream == ended.stream:
-            self._end_talk(ended.channel, ended.reason)
+            self.end_talk(ended.channel, ended.reason)
 
     def _key_answered(self, answer: KeyAnswered) -> None:
         keyed = self._keyed.get(answer.channel)
@@ -242,7 +294,7 @@ class _Turn:
         if answer.outcome == "done":
             self._keyed[answer.channel] = dataclasses.replace(keyed, confirmed=True)
             return
-        del self._keyed[answer.channel]
+        self.note_unkeyed(answer.channel)
         retry_at_s = self._now_s + BUSY_RETRY_S if answer.outcome == "busy" else None
         self._missed[answer.channel] = Missed(
             reason=answer.reason or answer.outcome, retry_at_s=retry_at_s
@@ -256,71 +308,54 @@ class _Turn:
             return
         self._present.discard(change.channel)
         self._keyed.pop(change.channel, None)
-        self._end_talk(change.channel, "its agent is gone")
+        self.end_talk(change.channel, "its agent is gone")
+
+    def _resume(self, resumed: MemberResumed) -> None:
+        if resumed.channel not in self._suspended:
+            return
+        self._suspended -= {resumed.channel}
+        self.effects.append(Suspended(channel=resumed.channel, reason="", user=resumed.user))
+        if (talk := self._talks.get(resumed.channel)) is not None:
+            self._take_anew(resumed.channel, talk)
 
     def _rules_changed(self, rules: Rules) -> None:
         for channel in [c for c in self._keyed if c not in rules.members or not rules.keyable(c)]:
-            self._unkey(channel, "no longer in the patch")
+            self.unkey(channel, "no longer in the patch")
         before, self._rules = self._rules, rules
         for channel in before.members.keys() - rules.members.keys():
-            self._end_talk(channel, "no longer in the patch")
-            self._present.discard(channel)
+            self.end_talk(channel, "no longer in the patch")
+            self._forget(channel)
         for channel in [c for c in self._missed if c not in rules.members or not rules.keyable(c)]:
             del self._missed[channel]
-        for talk in list(self._talks.values()):
-            self._take_anew(talk)
+        for name, talk in list(self._talks.items()):
+            self._take_anew(name, talk)
 
-    def _take_anew(self, talk: Talk) -> None:
+    def _forget(self, channel: str) -> None:
+        """A channel that is a member no longer."""
+        self._present.discard(channel)
+        self._suspended -= {channel}
+        for known in (self._barred, self._quieted, self._follows, self._unkeyed_at_s):
+            known.pop(channel, None)
+        for key in [key for key in self._emergencies if key[0] == channel]:
+            del self._emergencies[key]
+
+    def _take_anew(self, name: str, talk: Talk) -> None:
         """By rules that have changed: may it still hold the floor, or wait for it; may it now?"""
-        if talk.channel is None or talk.standing is Standing.BARRED:
+        if talk.standing is Standing.BARRED:
             return
-        standing = self._standing(talk.channel, talk.stream, encrypted=talk.encrypted)
+        standing = self._standing(talk)
         if talk.standing is Standing.HOLDER and standing is Standing.LOCAL:
-            self._let_go("it may not talk into the patch any more")
+            self.let_go("it may not talk into the patch any more")
         elif talk.standing is Standing.HOLDER:
             return
-        self._talks[talk.channel] = dataclasses.replace(talk, standing=standing)
+        self._talks[name] = dataclasses.replace(talk, standing=standing)
 
     # --- rules ----------------------------------------------------------------------------------
 
     def _air_goes_first(self, channel: str) -> None:
         """Somebody talks on a channel that we key: their system has decided, so we let go."""
         if channel in self._keyed:
-            self._unkey(channel, "the channel is in use")
-
-    def _end_talk(self, name: str, reason: str) -> None:
-        if self._talks.get(name) is None:
-            return
-        if name == self._holder:
-            self._let_go(reason)
-        del self._talks[name]
-        self._missed.pop(name, None)
-
-    def _revoke(self, reason: str) -> None:
-        """Take the floor away from who holds it; barred until its own stream ends."""
-        holder = self._holder
-        assert holder is not None
-        self._let_go(reason)
-        talk = dataclasses.replace(self._talks[holder], standing=Standing.BARRED)
-        self._talks[holder] = talk
-        if talk.channel is not None:
-            self._barred[talk.channel] = talk.stream
-        self._hang_until_s = self._now_s
-        self.effects.append(Decided(decision="revoked", talk=talk, reason=reason))
-
-    def _let_go(self, reason: str) -> None:
-        """The floor falls idle: every member is unkeyed at once, and the hang time begins."""
-        assert self._holder is not None
-        for channel in list(self._keyed):
-            self._unkey(channel, reason)
-        self._missed.clear()
-        self._last_priority = max(self._talks[self._holder].rank, 0)
-        self._hang_until_s = self._now_s + self._rules.hang_s
-        self._holder = None
-
-    def _unkey(self, channel: str, reason: str) -> None:
-        del self._keyed[channel]
-        self.effects.append(Unkey(channel=channel, transmission=self._transmission, reason=reason))
+            self.unkey(channel, "the channel is in use")
 
     # --- what follows ---------------------------------------------------------------------------
 
@@ -333,7 +368,9 @@ class _Turn:
             if not hanging or self._may_end_hang(self._talks[first]):
                 self._grant(first)
         if self._holder is not None:
-            self._key_members(self._talks[self._holder])
+            talk = self._talks[self._holder]
+            self._key_members(talk)
+            self.tell_undelivered(talk)
         for position, name in enumerate(self._waiting(), start=1):
             self._tell_waiting(name, position)
 
@@ -342,13 +379,17 @@ class _Turn:
         return max(talk.rank, 0) >= self._last_priority
 
     def _waiting(self) -> list[str]:
-        names = [n for n, t in self._talks.items() if t.standing is Standing.WAITING]
-        return sorted(names, key=lambda n: (-self._talks[n].rank, self._talks[n].order))
+        waiting = [t for t in self._talks.values() if t.standing is Standing.WAITING]
+        if not waiting:
+            return []
+        return [talk.channel or talk.talker for talk in _in_order(waiting)]
 
     def _grant(self, name: str) -> None:
         talk = self._talks[name]
         late = talk.decided
-        talk = dataclasses.replace(talk, standing=Standing.HOLDER, decided=True)
+        talk = dataclasses.replace(
+            talk, standing=Standing.HOLDER, decided=True, position=0, queued_at_s=None
+        )
         self._talks[name] = talk
         self._holder = name
         self._count += 1
@@ -362,14 +403,17 @@ class _Turn:
                 continue
             if channel in self._keyed:
                 self._renew(channel, talk)
-            else:
+            elif channel not in self._suspended:
                 self._key(channel, talk)
+
+    def _renew_at_s(self, channel: str) -> float:
+        """A third of a lease from now."""
+        return self._now_s + self._rules.lease_of(channel) / 3
 
     def _renew(self, channel: str, talk: Talk) -> None:
         keyed = self._keyed[channel]
         if self._now_s >= keyed.renew_at_s:
-            renew_at_s = self._now_s + self._rules.lease_s / 3
-            self._keyed[channel] = dataclasses.replace(keyed, renew_at_s=renew_at_s)
+            self._keyed[channel] = dataclasses.replace(keyed, renew_at_s=self._renew_at_s(channel))
             self.effects.append(
                 Key(channel=channel, transmission=self._transmission, talk=talk, renewal=True)
             )
@@ -382,8 +426,7 @@ class _Turn:
             self._missed[channel] = Missed(reason="busy with a talk of its own")
         elif missed is None or self._may_try_again(missed):
             self._missed.pop(channel, None)
-            renew_at_s = self._now_s + self._rules.lease_s / 3
-            self._keyed[channel] = Keyed(renew_at_s=renew_at_s)
+            self._keyed[channel] = Keyed(renew_at_s=self._renew_at_s(channel))
             self.effects.append(Key(channel=channel, transmission=self._transmission, talk=talk))
 
     def _may_try_again(self, missed: Missed) -> bool:
@@ -393,15 +436,29 @@ class _Turn:
         return missed.reason == "its agent is away"
 
     def _tell_waiting(self, name: str, position: int) -> None:
-        talk = self._talks[name]
+        talk, holder = self._talks[name], self.holding()
         if talk.decided:
+            if talk.queued_at_s is not None and talk.position != position:
+                talk = self._talks[name] = dataclasses.replace(talk, position=position)
+                self.effects.append(
+                    Decided(decision="queued", talk=talk, position=position, again=True)
+                )
             return
-        talk = self._talks[name] = dataclasses.replace(talk, decided=True)
-        holder = self._talks.get(self._holder) if self._holder is not None else None
         who = (holder.talker_alias or holder.talker) if holder else ""
         reason = f"{who} talks" if who else "the last talk has just ended"
-        decision = "queued" if self._rules.queue or holder is None else "denied"
-        if decision == "denied" and talk.channel is None:
-            # Who was told no lets go; late entry would key the radios for nobody.
-            talk = self._talks[name] = dataclasses.replace(talk, standing=Standing.BARRED)
-        self.effects.append(Decided(decision=decision, talk=talk, reason=reason, position=position))
+        next_in = holder is None or (self._revoke_at_s is not None and talk.rank > holder.rank)
+        if not self._rules.queue and not next_in:
+            if talk.channel is None:
+                # Who was told no lets go; late entry would key the radios for nobody.
+                self.deny(name, reason)
+                return
+            told = self._talks[name] = dataclasses.replace(talk, decided=True)
+            self.effects.append(
+                Decided(decision="denied", talk=told, reason=reason, position=position)
+            )
+            return
+        queued_at_s = self._now_s if self._rules.queue else None
+        talk = self._talks[name] = dataclasses.replace(
+            talk, decided=True, position=position, queued_at_s=queued_at_s
+        )
+        self.effects.append(Decided(decision="queued", talk=talk, reason=reason, position=position))

@@ -26,23 +26,61 @@ class Voice(enum.StrEnum):
     EVENTS = "events"
 
 
+class Call(enum.StrEnum):
+    """What lists of call types name."""
+
+    VOICE = "voice"
+    EMERGENCY = "emergency"
+    DISPATCH = "dispatch"
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """A channel in a patch. priority: 0..254, added as a floor under its talkers' own.
 
-    receive_only, advisory, can_tell: traits of the channel's system.
+    muted: a dispatcher lets it listen only. receive_only, advisory, can_tell, identifies_talker,
+    echo_s: traits of the channel's system. lease_s: how long one key lives there, None for the
+    patch's.
     """
 
     channel: str
     direction: Direction = Direction.BOTH
     priority: int = 0
+    muted: bool = False
     receive_only: bool = False
     advisory: bool = False
     can_tell: bool = False
+    identifies_talker: bool = True
+    echo_s: float = 0.2
+    lease_s: float | None = None
 
     @property
     def may_talk(self) -> bool:
-        return self.direction in (Direction.BOTH, Direction.TALK)
+        return self.direction in (Direction.BOTH, Direction.TALK) and not self.muted
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Whose talk may be bridged. allow: empty for everybody; deny goes first. Units by their id
+    or by ``{system_id}/{address}``; calls by `Call`."""
+
+    allow_units: frozenset[str] = frozenset()
+    deny_units: frozenset[str] = frozenset()
+    allow_calls: frozenset[Call] = frozenset()
+    deny_calls: frozenset[Call] = frozenset()
+
+    def refuses(self, names: frozenset[str], call: Call) -> bool:
+        """names: what the talker is called, empty for a dispatcher, whom only calls concern."""
+        if call in self.deny_calls or (self.allow_calls and call not in self.allow_calls):
+            return True
+        if call is Call.DISPATCH:
+            return False
+        return bool(names & self.deny_units) or bool(
+            self.allow_units and not names & self.allow_units
+        )
+
+
+EVERYBODY = Admission()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +106,10 @@ class Rules:
     bridge_encrypted: bool = False
     lease_s: float = 2.0
 
+    def lease_of(self, channel: str) -> float:
+        """Seconds that one key lives on a member."""
+        return self.members[channel].lease_s or self.lease_s
+
     def keyable(self, channel: str) -> bool:
         member = self.members[channel]
         return (
@@ -91,8 +133,10 @@ class Standing(enum.StrEnum):
 class Talk:
     """Somebody who talks now, on a member's channel or, with channel None, at a console.
 
-    pressed_on: the channel that a dispatcher pressed on. advisory: heard through a system that
-    tells late that it is over.
+    pressed_on: the channel that a dispatcher pressed on. unit: id of the talker's unit, empty for
+    one that nobody registered. plain_priority: without the emergency. advisory: heard through a
+    system that tells late that it is over. decided: they were told where they stand; position:
+    their place in the queue when they were last told; queued_at_s: None for who waits in none.
     """
 
     channel: str | None
@@ -100,12 +144,16 @@ class Talk:
     stream: str
     talker: str
     talker_alias: str = ""
+    unit: str = ""
     priority: int = 0
+    plain_priority: int = 0
     emergency: bool = False
     encrypted: bool = False
     advisory: bool = False
     standing: Standing = Standing.WAITING
     decided: bool = False
+    position: int = 0
+    queued_at_s: float | None = None
     order: int = 0
     since_s: float
     heard_s: float
@@ -115,6 +163,12 @@ class Talk:
     def rank(self) -> int:
         """Who goes first: any other talk, even the lowest, goes before an advisory one."""
         return self.priority - (EMERGENCY_PRIORITY + 1 if self.advisory else 0)
+
+    @property
+    def call(self) -> Call:
+        if self.channel is None:
+            return Call.DISPATCH
+        return Call.EMERGENCY if self.emergency else Call.VOICE
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

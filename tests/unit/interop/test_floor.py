@@ -1,13 +1,11 @@
-"""Floor control: the rules by example, and the invariants over any sequence of inputs."""
+"""Floor control: the rules by example."""
 
 import dataclasses
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gateway.interop import model as m
-from gateway.interop.floor import deadline_s, shut, step
+from gateway.interop.floor import deadline_s, step
 
 TRUNK, PTT, THIRD = "trunk", "ptt", "third"
 
@@ -291,140 +289,3 @@ def test_pressing_again_while_holding_keeps_the_same_transmission() -> None:
     transmission = floor.transmission
     floor, effects = step(floor, press, 0.1)
     assert (floor.transmission, keys(effects)) == (transmission, [])
-
-
-# --- over any sequence --------------------------------------------------------------------------
-
-CHANNELS = (TRUNK, PTT, THIRD)
-channel = st.sampled_from(CHANNELS)
-stream = st.sampled_from(["1", "2", "3"])
-inputs = st.one_of(
-    st.builds(
-        m.TalkHeard,
-        channel=channel,
-        stream=stream,
-        talker=st.just("sys/unit"),
-        priority=st.integers(0, 254),
-        emergency=st.booleans(),
-        encrypted=st.booleans(),
-        hold_s=st.floats(0.5, 6),
-        caused_by=st.sampled_from([None, None, None, "t-2"]),
-    ),
-    st.builds(m.TalkEnded, channel=channel, stream=stream),
-    st.builds(
-        m.KeyAnswered,
-        channel=channel,
-        transmission=st.sampled_from(["t-2", "t-4", "t-6"]),
-        outcome=st.sampled_from(["done", "busy", "refused"]),
-    ),
-    st.builds(m.MemberPresent, channel=channel, present=st.booleans()),
-    st.builds(
-        m.Pressed, user=st.sampled_from("ab"), alias=st.just("d"), priority=st.integers(0, 9)
-    ),
-    st.builds(m.Released, user=st.sampled_from("ab")),
-    st.builds(m.Cleared, user=st.just("a")),
-    st.just(m.Tick()),
-)
-members = st.fixed_dictionaries(
-    {
-        c: st.builds(
-            m.Member,
-            channel=st.just(c),
-            direction=st.sampled_from(m.Direction),
-            priority=st.integers(0, 9),
-            receive_only=st.booleans(),
-        )
-        for c in CHANNELS
-    }
-)
-any_rules = st.builds(
-    m.Rules,
-    members=members,
-    hang_s=st.floats(0, 4),
-    max_talk_s=st.floats(0.5, 30),
-    queue=st.booleans(),
-    voice=st.sampled_from(m.Voice),
-)
-changes = st.builds(m.RulesChanged, rules=any_rules)
-histories = st.lists(st.tuples(st.floats(0, 3), inputs | changes), max_size=60)
-
-
-class Air:
-    """What the radios would do with our commands: who is keyed, with what, until when."""
-
-    def __init__(self, lease_s: float) -> None:
-        self.lease_s = lease_s
-        self.keyed: dict[str, tuple[str, float]] = {}
-
-    def obey(self, effects: list[m.Effect], now_s: float) -> None:
-        for effect in effects:
-            if isinstance(effect, m.Key):
-                held = self.keyed.get(effect.channel)
-                live = held is not None and now_s < held[1]
-                assert not live or held[0] == effect.transmission, "keyed twice"
-                self.keyed[effect.channel] = (effect.transmission, now_s + self.lease_s)
-            elif isinstance(effect, m.Unkey):
-                held = self.keyed.get(effect.channel)
-                if held is not None and held[0] == effect.transmission:
-                    del self.keyed[effect.channel]
-
-
-def check_invariants(floor: m.Floor) -> None:
-    holders = [n for n, t in floor.talks.items() if t.standing is m.Standing.HOLDER]
-    assert holders == ([floor.holder] if floor.holder is not None else [])
-    assert floor.holder is not None or not floor.keyed
-    for channel_id in floor.keyed:
-        assert channel_id in floor.rules.members
-        assert floor.rules.keyable(channel_id)
-        assert channel_id not in floor.talks, "keyed while it talks itself"
-    for channel_id in floor.missed:
-        assert floor.rules.keyable(channel_id), "awaited for nothing"
-    if floor.holder in CHANNELS:
-        assert floor.rules.members[floor.holder].may_talk
-
-
-@settings(max_examples=400, deadline=None)
-@given(rules_=any_rules, history=histories)
-def test_never_two_holders_no_double_key_and_always_back_to_idle(
-    rules_: m.Rules, history: list[tuple[float, m.Input]]
-) -> None:
-    floor, now_s, air = floor_of(rules_), 0.0, Air(rules_.lease_s)
-    lease_s = rules_.lease_s
-    for wait_s, happened in history:
-        now_s += wait_s
-        floor, effects = step(floor, happened, now_s)
-        air.obey(effects, now_s)
-        check_invariants(floor)
-        if isinstance(happened, m.TalkHeard) and happened.caused_by is not None:
-            assert not any(
-                isinstance(e, m.Decided)
-                and e.talk.stream == happened.stream
-                and not e.late_entry
-                and e.talk.since_s == now_s
-                for e in effects
-            ), "something we caused was bridged"
-    for _ in range(500):
-        at_s = deadline_s(floor)
-        if at_s == float("inf"):
-            break
-        assert not at_s < now_s, "a deadline that is over would be stepped without end"
-        now_s = max(now_s, at_s)
-        floor, effects = step(floor, m.Tick(), now_s)
-        air.obey(effects, now_s)
-        check_invariants(floor)
-    assert floor.holder is None
-    assert not floor.talks
-    assert not floor.keyed
-    assert all(until <= now_s + lease_s for _, until in air.keyed.values())
-
-
-@settings(max_examples=200, deadline=None)
-@given(rules_=any_rules, history=histories)
-def test_a_floor_that_goes_away_unkeys_all_it_keyed(
-    rules_: m.Rules, history: list[tuple[float, m.Input]]
-) -> None:
-    floor, now_s = floor_of(rules_), 0.0
-    for wait_s, happened in history:
-        now_s += wait_s
-        floor, _ = step(floor, happened, now_s)
-    assert {e.channel for e in shut(floor, "gone") if isinstance(e, m.Unkey)} == set(floor.keyed)
