@@ -1,6 +1,7 @@
 """One simulated ONVIF camera at run time: its state, and how it answers a request."""
 
 import asyncio
+import dataclasses
 import os
 import time
 from collections import Counter
@@ -123,6 +124,10 @@ class OnvifCamera:
         """The device's own clock, seconds since 1970."""
         return time.time() + self._quirks.clock_offset_s
 
+    def set_clock(self, time_s: float) -> None:
+        """Set the device's clock. time_s: since 1970."""
+        self.quirks = dataclasses.replace(self._quirks, clock_offset_s=time_s - time.time())
+
     @property
     def rtsp_clients(self) -> int:
         """RTSP sessions that play now."""
@@ -153,10 +158,15 @@ class OnvifCamera:
         return subscription.ends_s - self._clock()
 
     def notify(self, kind: EventKind | str, active: bool, source: int = 1) -> None:
-        """Let something happen: motion, tamper or signal_lost begins or ends.
+        """Let something happen: motion, tamper, signal_lost, digital_input or storage begins or
+        ends; source is then the number of the input or disk. Any topic with a slash in it is told
+        of as it is.
 
-        Raises: KeyError for a source it does not have.
+        Raises: KeyError for a source it does not have; ValueError for an unknown kind.
         """
+        if "/" in kind:
+            self.events.say(kind, source, active, self.now_s)
+            return
         self.events.change(EventKind(kind), source, active, self.now_s)
 
     @property
@@ -255,7 +265,8 @@ class OnvifCamera:
             )
         namespace, actions = SERVICES[http.path]
         known = actions.get(action.name) if action.namespace == namespace else None
-        if known is None or (namespace == soap.PTZ and not self.ptz_heads):
+        no_events = namespace == soap.EVENTS and not self._quirks.events
+        if known is None or no_events or (namespace == soap.PTZ and not self.ptz_heads):
             raise _unsupported(action)
         if action.name == "GetServices" and not self._quirks.get_services:
             raise _unsupported(action)
@@ -275,6 +286,8 @@ class OnvifCamera:
             return self._answer(await body, header)
         except soap.Fault as error:
             return _fault(error)
+        except soap.BreaksOff:
+            return HttpResponse(raw=b"", closes=True)
 
     def _refusal(self, http: HttpRequest, request: soap.Request) -> HttpResponse | None:
         """What it answers to credentials that it does not take; None to those that it does."""

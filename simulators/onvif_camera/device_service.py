@@ -47,6 +47,26 @@ def get_system_date_and_time(camera: "OnvifCamera", request: Element) -> str:
     )
 
 
+def set_system_date_and_time(camera: "OnvifCamera", request: Element) -> str:
+    if request.value("DateTimeType") not in ("Manual", "NTP"):
+        raise soap.Fault("neither Manual nor NTP", "ter:InvalidArgVal", "ter:InvalidDateTime")
+    if request.value("DateTimeType") == "Manual":
+        camera.set_clock(_utc_of(request))
+    return "<tds:SetSystemDateAndTimeResponse/>"
+
+
+def _utc_of(request: Element) -> float:
+    """Seconds since 1970. Raises: Fault."""
+    fields = [("Date", "Year"), ("Date", "Month"), ("Date", "Day"),
+              ("Time", "Hour"), ("Time", "Minute"), ("Time", "Second")]  # fmt: skip
+    try:
+        numbers = [int(request.value("UTCDateTime", *path)) for path in fields]
+        moment = datetime.datetime(*numbers, tzinfo=datetime.UTC)  # type: ignore[arg-type, misc]
+    except ValueError:
+        raise soap.Fault("no such time", "ter:InvalidArgVal", "ter:InvalidDateTime") from None
+    return moment.timestamp()
+
+
 def get_device_information(camera: "OnvifCamera", request: Element) -> str:
     spec = camera.spec
     return (
@@ -78,8 +98,9 @@ def _services(camera: "OnvifCamera") -> list[tuple[str, str, str]]:
     found = [
         (soap.DEVICE, "/onvif/device_service", _DEVICE_CAPABILITIES),
         (soap.MEDIA, "/onvif/media_service", MEDIA_CAPABILITIES),
-        (soap.EVENTS, "/onvif/event_service", EVENT_CAPABILITIES),
     ]
+    if camera.quirks.events:
+        found.append((soap.EVENTS, "/onvif/event_service", EVENT_CAPABILITIES))
     if camera.quirks.media2:
         found.append((soap.MEDIA2, "/onvif/media2_service", MEDIA2_CAPABILITIES))
     if camera.spec.ptz:
@@ -135,6 +156,8 @@ def get_capabilities(camera: "OnvifCamera", request: Element) -> str:
             "</tt:StreamingCapabilities></tt:Media>"
         ),
     }
+    if not camera.quirks.events:
+        del parts["Events"]
     if camera.spec.ptz:
         parts["PTZ"] = f"<tt:PTZ><tt:XAddr>{base}/onvif/ptz_service</tt:XAddr></tt:PTZ>"
     wanted = {child.text for child in request if child.name == "Category"} or {"All"}

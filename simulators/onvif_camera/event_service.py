@@ -4,12 +4,20 @@ from typing import TYPE_CHECKING
 
 from simulators.onvif_camera import durations, soap
 from simulators.onvif_camera.device_service import EVENT_CAPABILITIES
-from simulators.onvif_camera.events import LIFETIME_S, PULL_LIMIT_S, CameraEvent, Subscription
-from simulators.onvif_camera.soap import Element, Fault
+from simulators.onvif_camera.events import (
+    LIFETIME_S,
+    PULL_LIMIT_S,
+    CameraEvent,
+    EventForm,
+    EventKind,
+    Subscription,
+)
+from simulators.onvif_camera.soap import BreaksOff, Element, Fault
 
 if TYPE_CHECKING:
     from simulators.onvif_camera.camera import OnvifCamera
 
+_TOPICS = "http://www.onvif.org/ver10/topics"
 _DIALECT = "http://www.onvif.org/ver10/tev/topicExpression/ConcreteSet"
 
 
@@ -48,7 +56,12 @@ def create_pull_point(camera: "OnvifCamera", request: Element) -> str:
     if len(camera.events.alive) >= camera.quirks.max_subscriptions:
         raise Fault("no PullPoint is free", "wsnt:SubscribeCreationFailedFault", sender=False)
     lifetime_s = _lifetime_s(camera, request.value("InitialTerminationTime"))
-    subscription = camera.events.subscribe(lifetime_s, camera.now_s)
+    subscription = camera.events.subscribe(
+        lifetime_s,
+        camera.now_s,
+        kept_alive=camera.quirks.pull_keeps_alive,
+        gone_after_s=camera.quirks.pull_point_expires_s,
+    )
     return (
         "<tev:CreatePullPointSubscriptionResponse><tev:SubscriptionReference><wsa:Address>"
         f"{camera.base_url}/onvif/subscription/{subscription.id}</wsa:Address>"
@@ -64,8 +77,14 @@ async def pull_messages(camera: "OnvifCamera", request: Element, sub: Subscripti
     limit = request.value("MessageLimit")
     if not limit.isdecimal() or not int(limit[:9]):
         raise Fault("MessageLimit is no positive number", "ter:InvalidArgVal")
-    events = await sub.pull(int(limit[:9]), min(timeout_s, PULL_LIMIT_S))
-    messages = "".join(_message(event) for event in events)
+    breaks_s = camera.quirks.pull_breaks_s
+    waits_s = min(timeout_s, PULL_LIMIT_S)
+    events = await sub.pull(int(limit[:9]), min(waits_s, breaks_s or waits_s))
+    if not events and 0 < breaks_s < waits_s:
+        raise BreaksOff
+    if sub.gone_s <= sub.now_s():
+        raise Fault("the subscription is gone", "wsrf-rw:ResourceUnknownFault")
+    messages = "".join(_message(camera, event) for event in events)
     return (
         f"<tev:PullMessagesResponse>{_times(camera, sub, 'tev')}{messages}"
         "</tev:PullMessagesResponse>"
@@ -78,6 +97,8 @@ def set_synchronization_point(camera: "OnvifCamera", request: Element, sub: Subs
 
 
 def renew(camera: "OnvifCamera", request: Element, sub: Subscription) -> str:
+    if camera.quirks.renew_refused:
+        raise Fault("Renew is not possible", "ter:Action", sender=False)
     sub.renew(_lifetime_s(camera, request.value("TerminationTime")))
     ends = soap.utc(camera.now_s + camera.left_s(sub))
     return (
@@ -109,12 +130,20 @@ def _times(camera: "OnvifCamera", sub: Subscription, prefix: str) -> str:
     )
 
 
-def _message(event: CameraEvent) -> str:
+def _message(camera: "OnvifCamera", event: CameraEvent) -> str:
+    form = event.kind.form if isinstance(event.kind, EventKind) else EventForm(topic=event.kind)
+    prefix = camera.quirks.topic_prefix
+    namespace = "" if prefix == "tns1" else f' xmlns:{prefix}="{_TOPICS}"'
+    operation = f' PropertyOperation="{event.operation}"' if event.operation else ""
+    sources = "".join(
+        f'<tt:SimpleItem Name="{name}" Value="{value.format(n=event.source)}"/>'
+        for name, value in form.sources
+    )
     return (
-        f'<wsnt:NotificationMessage><wsnt:Topic Dialect="{_DIALECT}">{event.kind.topic}'
-        f'</wsnt:Topic><wsnt:Message><tt:Message UtcTime="{soap.utc(event.time_s)}"'
-        f' PropertyOperation="{event.operation}"><tt:Source><tt:SimpleItem Name="Source"'
-        f' Value="source_{event.source}"/></tt:Source><tt:Data><tt:SimpleItem Name="State"'
+        f'<wsnt:NotificationMessage><wsnt:Topic Dialect="{_DIALECT}"{namespace}>'
+        f"{prefix}:{soap.text(form.topic)}</wsnt:Topic><wsnt:Message>"
+        f'<tt:Message UtcTime="{soap.utc(event.time_s)}"{operation}>'
+        f'<tt:Source>{sources}</tt:Source><tt:Data><tt:SimpleItem Name="{form.state}"'
         f' Value="{str(event.active).lower()}"/></tt:Data></tt:Message></wsnt:Message>'
         "</wsnt:NotificationMessage>"
     )

@@ -47,13 +47,15 @@ class HttpRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """status, body and its media type. raw: sent as it is, in place of a response."""
+    """status, body and its media type. raw: sent as it is, in place of a response. closes: the
+    connection is broken off after it."""
 
     status: int = 200
     body: bytes = b""
     media_type: str = "application/soap+xml; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
     raw: bytes | None = None
+    closes: bool = False
 
 
 NO_ANSWER: Final = HttpResponse(raw=b"")
@@ -190,7 +192,9 @@ class HttpConnection(asyncio.Protocol):
         if self._dead_after and self._answers > self._dead_after:
             return
         self._transport.write(format_response(response, keep_alive=request.keep_alive))
-        if not request.keep_alive and response.raw is None:
+        if response.closes:
+            self._transport.abort()
+        elif not request.keep_alive and response.raw is None:
             self._transport.close()
 
     def _encourage(self) -> None:

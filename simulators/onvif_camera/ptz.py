@@ -72,6 +72,17 @@ class PtzHead:
         )
         self.stops += 1
 
+    def go(self, position: Position) -> None:
+        """Be at a position at once; beyond its ends it stops there."""
+        self._settle()
+        self._velocity = Position()
+        self._position = Position(
+            pan=_clamp(position.pan, -1.0),
+            tilt=_clamp(position.tilt, -1.0),
+            zoom=_clamp(position.zoom, 0.0),
+        )
+        self.moves += 1
+
     def set_preset(self, name: str, token: str = "") -> str:
         """Keep the present position; an empty token makes a new preset. Returns the token.
 
@@ -91,11 +102,7 @@ class PtzHead:
 
     def goto_preset(self, token: str) -> None:
         """Be there at once. Raises: KeyError."""
-        target = self.presets[token].position
-        self._settle()
-        self._velocity = Position()
-        self._position = target
-        self.moves += 1
+        self.go(self.presets[token].position)
 
     def remove_preset(self, token: str) -> None:
         """Raises: KeyError."""

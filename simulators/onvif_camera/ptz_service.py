@@ -15,6 +15,8 @@ _SPACES: Final = "http://www.onvif.org/ver10/tptz"
 _PAN_TILT_VELOCITY: Final = f"{_SPACES}/PanTiltSpaces/VelocityGenericSpace"
 _ZOOM_VELOCITY: Final = f"{_SPACES}/ZoomSpaces/VelocityGenericSpace"
 _PAN_TILT_POSITION: Final = f"{_SPACES}/PanTiltSpaces/PositionGenericSpace"
+_PAN_TILT_WAY: Final = f"{_SPACES}/PanTiltSpaces/TranslationGenericSpace"
+_ZOOM_WAY: Final = f"{_SPACES}/ZoomSpaces/TranslationGenericSpace"
 _ZOOM_POSITION: Final = f"{_SPACES}/ZoomSpaces/PositionGenericSpace"
 _DEFAULT_MOVE_S: Final = 10.0
 
@@ -40,8 +42,16 @@ def get_service_capabilities(camera: "OnvifCamera", request: Element) -> str:
 
 
 def get_nodes(camera: "OnvifCamera", request: Element) -> str:
-    items = "".join(_node(source) for source in camera.ptz_heads)
+    items = "".join(_node(camera, source) for source in camera.ptz_heads)
     return f"<tptz:GetNodesResponse>{items}</tptz:GetNodesResponse>"
+
+
+def get_node(camera: "OnvifCamera", request: Element) -> str:
+    number = request.value("NodeToken").removeprefix("ptz_node_")
+    source = int(number) if number.isdecimal() and len(number) < 6 else 0
+    if source not in camera.ptz_heads:
+        raise Fault("no such node", "ter:InvalidArgVal", "ter:NoEntity")
+    return f"<tptz:GetNodeResponse>{_node(camera, source)}</tptz:GetNodeResponse>"
 
 
 def get_configurations(camera: "OnvifCamera", request: Element) -> str:
@@ -56,13 +66,54 @@ def continuous_move(camera: "OnvifCamera", request: Element) -> str:
     zoom = velocity.child("Zoom") if velocity else None
     old = head.velocity
     wanted = Position(
-        pan=_speed(pan_tilt, "x") if pan_tilt else old.pan,
-        tilt=_speed(pan_tilt, "y") if pan_tilt else old.tilt,
-        zoom=_speed(zoom, "x") if zoom else old.zoom,
+        pan=_speed(camera, pan_tilt, "x") if pan_tilt else old.pan,
+        tilt=_speed(camera, pan_tilt, "y") if pan_tilt else old.tilt,
+        zoom=_speed(camera, zoom, "x") if zoom else old.zoom,
     )
     duration_s = durations.seconds(request.value("Timeout"), default_s=_DEFAULT_MOVE_S)
     head.move(wanted, duration_s)
     return "<tptz:ContinuousMoveResponse/>"
+
+
+def relative_move(camera: "OnvifCamera", request: Element) -> str:
+    """The way is said in the scale of the positions."""
+    head, step = _head(camera, request), request.child("Translation")
+    low, high = camera.quirks.ptz_positions
+    pan_tilt, zoom = _way(step, "PanTilt"), _way(step, "Zoom")
+    old = head.position
+    scale = 2.0 / (high - low)
+    head.go(
+        Position(
+            pan=old.pan + _coordinate(pan_tilt, "x") * scale,
+            tilt=old.tilt + _coordinate(pan_tilt, "y") * scale,
+            zoom=old.zoom + _coordinate(zoom, "x"),
+        )
+    )
+    return "<tptz:RelativeMoveResponse/>"
+
+
+def absolute_move(camera: "OnvifCamera", request: Element) -> str:
+    head, there = _head(camera, request), request.child("Position")
+    low, high = camera.quirks.ptz_positions
+    pan_tilt, zoom = _way(there, "PanTilt"), _way(there, "Zoom")
+    old = head.position
+
+    def ours(axis: str) -> float:
+        value = _coordinate(pan_tilt, axis)
+        if not low <= value <= high:
+            raise Fault(
+                f"position {axis} is out of bounds", "ter:InvalidArgVal", "ter:InvalidPosition"
+            )
+        return -1.0 + 2.0 * (value - low) / (high - low)
+
+    head.go(
+        Position(
+            pan=ours("x") if pan_tilt else old.pan,
+            tilt=ours("y") if pan_tilt else old.tilt,
+            zoom=_coordinate(zoom, "x") if zoom else old.zoom,
+        )
+    )
+    return "<tptz:AbsoluteMoveResponse/>"
 
 
 def stop(camera: "OnvifCamera", request: Element) -> str:
@@ -136,16 +187,28 @@ def _head(camera: "OnvifCamera", request: Element) -> PtzHead:
     return camera.ptz_heads[profile.source]
 
 
-def _speed(element: Element, axis: str) -> float:
-    try:
-        speed = float(element.attribute(axis) or "0")
-    except ValueError:
-        speed = float("nan")
-    if not -1.0 <= speed <= 1.0:
+def _speed(camera: "OnvifCamera", element: Element, axis: str) -> float:
+    full = camera.quirks.ptz_speed
+    speed = _coordinate(element, axis)
+    if not -full <= speed <= full:
         raise Fault(
-            f"velocity {axis} is not in -1 to 1", "ter:InvalidArgVal", "ter:InvalidVelocity"
+            f"velocity {axis} is beyond {full:g}", "ter:InvalidArgVal", "ter:InvalidVelocity"
         )
-    return speed
+    return speed / full
+
+
+def _way(vector: Element | None, name: str) -> Element | None:
+    return vector.child(name) if vector else None
+
+
+def _coordinate(element: Element | None, axis: str) -> float:
+    try:
+        value = float(element.attribute(axis) or "0") if element else 0.0
+    except ValueError:
+        value = float("nan")
+    if value != value or abs(value) > 1e6:
+        raise Fault(f"{axis} is no number", "ter:InvalidArgVal", "ter:InvalidPosition")
+    return value
 
 
 def _position(position: Position, tag: str = "tt:Position") -> str:
@@ -156,17 +219,25 @@ def _position(position: Position, tag: str = "tt:Position") -> str:
     )
 
 
-def _node(source: int) -> str:
+def _node(camera: "OnvifCamera", source: int) -> str:
+    speed, (low, high) = camera.quirks.ptz_speed, camera.quirks.ptz_positions
     return (
         f'<tptz:PTZNode token="ptz_node_{source}"><tt:Name>ptz {source}</tt:Name>'
-        "<tt:SupportedPTZSpaces><tt:ContinuousPanTiltVelocitySpace>"
-        f"<tt:URI>{_PAN_TILT_VELOCITY}</tt:URI>{_range('X')}{_range('Y')}"
-        "</tt:ContinuousPanTiltVelocitySpace><tt:ContinuousZoomVelocitySpace>"
-        f"<tt:URI>{_ZOOM_VELOCITY}</tt:URI>{_range('X')}</tt:ContinuousZoomVelocitySpace>"
-        f"</tt:SupportedPTZSpaces><tt:MaximumNumberOfPresets>{MAX_PRESETS}"
+        "<tt:SupportedPTZSpaces>"
+        + _space("AbsolutePanTiltPositionSpace", _PAN_TILT_POSITION, low, high)
+        + _space("AbsoluteZoomPositionSpace", _ZOOM_POSITION, 0, 1, axes="X")
+        + _space("RelativePanTiltTranslationSpace", _PAN_TILT_WAY, low - high, high - low)
+        + _space("RelativeZoomTranslationSpace", _ZOOM_WAY, -1, 1, axes="X")
+        + _space("ContinuousPanTiltVelocitySpace", _PAN_TILT_VELOCITY, -speed, speed)
+        + _space("ContinuousZoomVelocitySpace", _ZOOM_VELOCITY, -speed, speed, axes="X")
+        + f"</tt:SupportedPTZSpaces><tt:MaximumNumberOfPresets>{MAX_PRESETS}"
         "</tt:MaximumNumberOfPresets><tt:HomeSupported>false</tt:HomeSupported></tptz:PTZNode>"
     )
 
 
-def _range(axis: str) -> str:
-    return f"<tt:{axis}Range><tt:Min>-1</tt:Min><tt:Max>1</tt:Max></tt:{axis}Range>"
+def _space(tag: str, uri: str, low: float, high: float, axes: str = "XY") -> str:
+    ranges = "".join(
+        f"<tt:{axis}Range><tt:Min>{low:g}</tt:Min><tt:Max>{high:g}</tt:Max></tt:{axis}Range>"
+        for axis in axes
+    )
+    return f"<tt:{tag}><tt:URI>{uri}</tt:URI>{ranges}</tt:{tag}>"

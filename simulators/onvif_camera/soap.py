@@ -61,6 +61,10 @@ class Fault(Exception):
         self.sender = sender
 
 
+class BreaksOff(Exception):
+    """Not answered: the connection is broken off."""
+
+
 class Element:
     """A read-only view of an element of a request that finds children by local name."""
 

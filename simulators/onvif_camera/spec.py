@@ -30,6 +30,13 @@ class Quirks:
     dead_after: a TCP connection goes dead without a word after so many answers; 0 never.
     reboots_after: after so many requests it breaks off, is away for reboot_s and comes back,
     once; 0 never.
+
+    events: whether it has an event service. pull_point_expires_s: after how long a PullPoint is
+    gone, whatever was granted and said; 0 as granted. pull_keeps_alive: whether PullMessages is a
+    sign of life. renew_refused: Renew is a fault. pull_breaks_s: a PullMessages that waits longer
+    breaks the connection; 0 never. topic_prefix: what stands before its topics.
+    ptz_speed: its velocities go from minus to plus this. ptz_positions: lowest and highest of its
+    pan and tilt.
     """
 
     garbage: bool = False
@@ -52,6 +59,14 @@ class Quirks:
     dead_after: int = 0
     reboots_after: int = 0
     reboot_s: float = 0.5
+    events: bool = True
+    pull_point_expires_s: float = 0.0
+    pull_keeps_alive: bool = True
+    renew_refused: bool = False
+    pull_breaks_s: float = 0.0
+    topic_prefix: str = "tns1"
+    ptz_speed: float = 1.0
+    ptz_positions: tuple[float, float] = (-1.0, 1.0)
 
     def of_rtsp(self) -> RtspQuirks:
         """What the RTSP side does, the whole device's faults included."""

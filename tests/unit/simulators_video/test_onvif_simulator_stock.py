@@ -164,7 +164,7 @@ async def test_stock_onvif_zeep_pulls_events() -> None:
             loop.call_soon_threadsafe(camera.notify, EventKind.MOTION, True)
 
         first, second = await asyncio.to_thread(drive_events, camera, motion)
-    assert [operation for operation, _ in first] == ["Initialized"] * 3
+    assert [operation for operation, _ in first] == ["Initialized"] * len(EventKind)
     assert second == [("Changed", {"Source": "source_1", "State": "true"})]
 
 
