@@ -7,6 +7,7 @@ never cross the seam, except `transmission`, which a command carries and an even
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 from datetime import datetime
 
 EMERGENCY_PRIORITY = 255
@@ -60,7 +61,8 @@ class Profile:
     """One encoding of a video source.
 
     name: ``main`` (the largest picture) or ``sub``. token: the device's own name for it.
-    codec: ``h264``, ``h265``, ``jpeg``. width, height: pixels, 0 if unknown. fps: 0 if unknown.
+    codec: ``h264``, ``h265``, ``jpeg``. width, height: pixels, 0 if unknown. fps, bit_rate_bps: 0
+    if unknown.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Profile:
     width: int = 0
     height: int = 0
     fps: float = 0.0
+    bit_rate_bps: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +92,18 @@ class Source:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What `probe` found. clock_offset_s: device clock minus ours, None if it has no clock."""
+    """What `probe` found. clock_offset_s: device clock minus ours, None if it has no clock.
+
+    notes: sentences for a person about what is odd, such as addresses that were rewritten.
+    settings: what the device is to be kept with from here on, such as the fingerprint of the
+    certificate that it showed; nothing secret.
+    """
 
     identity: Identity
     sources: tuple[Source, ...]
     clock_offset_s: float | None = None
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from adapters.base import Adapter, Capability, Emit, MediaSource
-from adapters.errors import AdapterError, NotSupported, ProtocolViolation
+from adapters.errors import AdapterError, InvalidSettings, NotSupported, ProtocolViolation
 from adapters.events import (
     DONE,
     Alarm,
@@ -25,8 +25,8 @@ from adapters.events import (
     Scope,
     Source,
 )
-from adapters.onvif import discovery, events_wire, wire
-from adapters.onvif.client import OnvifClient, connect
+from adapters.onvif import discovery, events_wire, tls, wire
+from adapters.onvif.client import OnvifClient, access_of, connect
 from adapters.onvif.events import Held, PullPoint
 from adapters.onvif.events_topics import Places
 from adapters.onvif.settings import OnvifSettings
@@ -67,6 +67,7 @@ class OnvifAdapter(Adapter):
         self._streams: dict[str, str] = {}  # profile token -> RTSP address
         self._moves: dict[str, int] = {}  # source -> number of its latest movement
         self._offset_s = 0.0
+        self._access = access_of(settings)
         self._learning = asyncio.Lock()
         self._events = Held()
 
@@ -76,7 +77,7 @@ class OnvifAdapter(Adapter):
             self._events = before._events
 
     async def run(self, emit: Emit) -> None:
-        async with connect(self.settings) as client:
+        async with self._connected() as client:
             self._forget()
             known = await self._learn(client)
             emit(Online(at=datetime.now(UTC), identity=known.inventory.identity))
@@ -122,7 +123,8 @@ class OnvifAdapter(Adapter):
         aliases = {profile.token: profile.source for profile in known.profiles}
         if len(sources) > 1:
             with contextlib.suppress(AdapterError):
-                aliases.update(await client.call(events_wire.GET_SOURCE_CONFIGURATIONS))
+                configurations = await client.call(events_wire.GET_SOURCE_CONFIGURATIONS)
+                aliases |= configurations
         return PullPoint(
             client,
             self._events,
@@ -157,9 +159,33 @@ class OnvifAdapter(Adapter):
         return discovery.discover(scope)
 
     async def probe(self) -> Inventory:
-        async with connect(self.settings) as client:
+        pinned, note = await self._certificate()
+        async with self._connected() as client:
             self._forget()
-            return (await self._learn(client)).inventory
+            found = (await self._learn(client)).inventory
+        return dataclasses.replace(found, settings=pinned, notes=(*found.notes, *note))
+
+    async def _certificate(self) -> tuple[dict[str, str], tuple[str, ...]]:
+        """Pin a certificate that no authority vouches for, if it is the first one seen: the
+        settings to be kept, and a sentence that shows it."""
+        settings = self.settings
+        if not settings.url.startswith("https:") or settings.certificate_sha256:
+            return {}, ()
+        seen, trusted = await tls.presented(settings.url, settings.timeout_s)
+        if trusted:
+            return {}, ()
+        if settings.trust == "given":
+            raise InvalidSettings(
+                f"no authority vouches for its certificate, SHA-256 {tls.shown(seen)}; give that "
+                "as certificate_sha256 if it is the device's own",
+                device=settings.endpoint,
+            )
+        pinned = {"certificate_sha256": seen}
+        self.settings = settings.model_copy(update=pinned)
+        return pinned, (f"its self-signed certificate is pinned: SHA-256 {tls.shown(seen)}",)
+
+    def _connected(self) -> contextlib.AbstractAsyncContextManager[OnvifClient]:
+        return connect(self.settings, self._access)
 
     async def execute(self, command: Command) -> Outcome:
         """Carries out `MovePtz`; it returns when the movement has stopped."""
@@ -170,7 +196,7 @@ class OnvifAdapter(Adapter):
             )
         if not all(-1 <= speed <= 1 for speed in (command.pan, command.tilt, command.zoom)):
             return _refused("pan, tilt and zoom go from -1 to 1")
-        async with connect(self.settings) as client:
+        async with self._connected() as client:
             known = await self._learned(client)
             movable = [
                 profile
@@ -203,7 +229,7 @@ class OnvifAdapter(Adapter):
             await client.call(wire.stop_move(token))
 
     async def snapshot(self, address: str) -> Image:
-        async with connect(self.settings) as client:
+        async with self._connected() as client:
             known = await self._learned(client)
             token = self._profile(known, address, "main").token
             return await client.picture(token)
@@ -212,7 +238,7 @@ class OnvifAdapter(Adapter):
         known = self._known
         token = known and self._profile(known, address, profile).token
         if not token or token not in self._streams:
-            async with connect(self.settings) as client:
+            async with self._connected() as client:
                 known = await self._learned(client)
                 token = self._profile(known, address, profile).token
                 self._streams[token] = await client.stream_address(token)
@@ -221,6 +247,8 @@ class OnvifAdapter(Adapter):
             username=self.settings.username,
             password=self.settings.secret,
             transport=self.settings.transport,
+            certificate_sha256=self.settings.certificate_sha256,
+            allow_basic=self.settings.allow_basic,
         )
 
     def _profile(self, known: _Known, address: str, name: str) -> Profile:
@@ -259,12 +287,14 @@ class OnvifAdapter(Adapter):
         offset_s = await client.measure_clock()
         self._offset_s = offset_s or 0.0
         await client.find_services()
-        identity = await client.call(wire.GET_IDENTITY)
-        try:
-            video_sources = await client.call(wire.GET_VIDEO_SOURCES)
-        except DeviceFault:
-            video_sources = ()  # some encoders have none; their profiles name them
-        profiles = await client.call(wire.GET_PROFILES)
+        identity = await self._identify(client)
+        profiles = await client.profiles()
+        video_sources: tuple[str, ...] = ()
+        if "media" in client.services:
+            # Some encoders have none, and devices of Media2 alone cannot be asked: their profiles
+            # name them.
+            with contextlib.suppress(NotSupported, ProtocolViolation):
+                video_sources = await client.call(wire.GET_VIDEO_SOURCES)
         self._known = _Known(
             inventory=wire.inventory(
                 identity=identity,
@@ -272,11 +302,21 @@ class OnvifAdapter(Adapter):
                 services=client.services,
                 video_sources=video_sources,
                 profiles=profiles,
+                notes=client.rewritten,
             ),
             profiles=profiles,
             services=dict(client.services),
         )
         return self._known
+
+    async def _identify(self, client: OnvifClient) -> Identity:
+        """With its endpoint reference where it tells no serial number: moved, it is known by it."""
+        identity = await client.call(wire.GET_IDENTITY)
+        if not identity.serial:
+            with contextlib.suppress(NotSupported, ProtocolViolation):
+                reference = await client.call(wire.GET_ENDPOINT_REFERENCE)
+                identity = dataclasses.replace(identity, endpoint_reference=reference[:200])
+        return identity
 
 
 def _refused(reason: str) -> Outcome:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -14,6 +15,7 @@ from yarl import URL
 from adapters.errors import (
     AdapterError,
     AuthenticationFailed,
+    InvalidSettings,
     NotSupported,
     ProtocolViolation,
     TimedOut,
@@ -21,21 +23,39 @@ from adapters.errors import (
     reason_of,
 )
 from adapters.events import Image
-from adapters.onvif import soap, wire, wsdl
+from adapters.onvif import soap, tls, wire, wsdl
+from adapters.onvif.access import Access, Way
 from adapters.onvif.settings import OnvifSettings
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 MAX_PICTURE_BYTES = 16 * 1024 * 1024
 _KEEP_OPEN_S = 2.0  # cameras close idle connections after 5 s or so; never meet them at it
 
 
-class OnvifClient:
-    """Speaks to one device. Make it with `connect`."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Answer:
+    """challenges: its WWW-Authenticate headers."""
 
-    def __init__(self, session: aiohttp.ClientSession, settings: OnvifSettings) -> None:
+    status: int
+    document: bytes
+    challenges: tuple[str, ...]
+
+
+class OnvifClient:
+    """Speaks to one device. Make it with `connect`.
+
+    rewritten: what the device announced of its services and where they were sought instead.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, settings: OnvifSettings, access: Access
+    ) -> None:
+        self.rewritten: tuple[str, ...] = ()
         self._session = session
         self._settings = settings
+        self._access = access
         self._login = soap.Login(username=settings.username, password=settings.secret)
         self._addresses: dict[str, str] = {"devicemgmt": settings.url}
 
@@ -45,33 +65,58 @@ class OnvifClient:
         return self._addresses
 
     async def call(self, call: soap.Call[T], *, anonymous: bool = False) -> T:
-        """Send a call, signed unless anonymous, and read its reply.
+        """Send a call, signed as the device wants it unless anonymous, and read its reply.
 
         Raises: AdapterError, naming the device.
         """
         address = call.address or self._addresses.get(call.service)
         if address is None:
             raise NotSupported(f"it has no {call.service} service", device=self._settings.endpoint)
-        body, content_type = soap.encode(call, None if anonymous else self._login)
-        with self._errors(call.operation):
-            status, document = await self._post(address, body, content_type, call.lasts_s)
-            return soap.decode(call, status, document)
+        if not call.body or not call.lean:
+            await wsdl.loaded()
+        url = URL(address, encoded=True)
+        with self._errors(call.operation, call.lasts_s):
+            if anonymous:
+                answer = await self._post(url, call, None, None)
+            elif self._access.settled:
+                answer = await self._sign(url, call)
+            else:
+                async with self._access.lock:
+                    answer = await self._sign(url, call)
+            return soap.decode(call, answer.status, answer.document)
+
+    async def _sign(self, url: URL, call: soap.Call[T]) -> _Answer:
+        """Send a call in the way that the device takes; find out which that is."""
+        access = self._access
+        while True:
+            access.check()
+            login = self._login if access.way is Way.TOKEN else None
+            authorization = access.authorization("POST", url.raw_path_qs)
+            answer = await self._post(url, call, login, authorization)
+            if not soap.refuses_us(answer.status, answer.document):
+                access.accepted()
+                return answer
+            if soap.is_locked(answer.document) or not access.refused(answer.challenges):
+                return answer
 
     async def _post(
-        self, address: str, body: bytes, content_type: str, lasts_s: float
-    ) -> tuple[int, bytes]:
+        self, url: URL, call: soap.Call[T], login: soap.Login | None, authorization: str | None
+    ) -> _Answer:
+        body, content_type = soap.encode(call, login)
         headers = {"Content-Type": content_type}
-        limit = aiohttp.ClientTimeout(total=self._settings.timeout_s + lasts_s)
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s + call.lasts_s)
         for attempt in (1, 2):
             try:
                 async with self._session.post(
-                    URL(address, encoded=True),
-                    data=body,
-                    headers=headers,
-                    allow_redirects=False,
-                    timeout=limit,
+                    url, data=body, headers=headers, allow_redirects=False, timeout=timeout
                 ) as response:
-                    return response.status, await _body(response, soap.MAX_DOCUMENT_BYTES)
+                    return _Answer(
+                        response.status,
+                        await _body(response, soap.MAX_DOCUMENT_BYTES),
+                        tuple(response.headers.getall("WWW-Authenticate", ())),
+                    )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 # It closed a kept connection just as we used it: HTTP asks us to try a fresh one.
                 if attempt == 2 or isinstance(error, aiohttp.ClientConnectorError):
@@ -108,24 +153,59 @@ class OnvifClient:
             announced = await self.call(wire.GET_SERVICES)
         except (NotSupported, ProtocolViolation):
             announced = {}
-        if "media" not in announced:
+        if not announced.keys() & {"media", "media2"}:
             announced = await self.call(wire.GET_CAPABILITIES) | announced
         for name, address in announced.items():
             # One address that is none must not cost us the other services.
             with contextlib.suppress(ProtocolViolation):
                 if name != "devicemgmt":
                     self._addresses[name] = wire.reached_address(address, self._settings.url)
+        self.rewritten = wire.rewritten(announced.values(), self._settings.url)
+
+    async def profiles(self) -> tuple[wire.MediaProfile, ...]:
+        """From Media2, where H.265 shows; of devices without it, or with nothing in it, from
+        Media1."""
+        if "media2" in self._addresses:
+            with contextlib.suppress(NotSupported, ProtocolViolation):
+                if found := await self.call(wire.GET_PROFILES_2):
+                    return found
+        return await self.call(wire.GET_PROFILES)
 
     async def stream_address(self, profile_token: str) -> str:
-        uri = await self.call(wire.get_stream_uri(profile_token, self._settings.transport))
+        """Where a profile's stream is, as we reach it. A profile has one token in both services."""
+        settings = self._settings
+        uri = await self._of_media(
+            wire.get_stream_uri_2(profile_token, settings.transport),
+            wire.get_stream_uri(profile_token, settings.transport),
+        )
         with self._errors("GetStreamUri"):
+            reached = wire.reached_address(uri, settings.url, settings.rtsp_port)
+        if note := wire.rewritten((uri,), reached):
+            _LOG.info("%s: stream %s: %s", settings.endpoint, profile_token, note[0])
+        return reached
+
+    async def snapshot_address(self, profile_token: str) -> str:
+        """Where a profile's picture is, as we reach it."""
+        uri = await self._of_media(
+            wire.get_snapshot_uri_2(profile_token), wire.get_snapshot_uri(profile_token)
+        )
+        with self._errors("GetSnapshotUri"):
             return wire.reached_address(uri, self._settings.url)
+
+    async def _of_media(self, second: soap.Call[T], first: soap.Call[T]) -> T:
+        """Ask Media2, and Media1 where that is not there or cannot say."""
+        if "media2" in self._addresses:
+            try:
+                return await self.call(second)
+            except (NotSupported, ProtocolViolation):
+                if "media" not in self._addresses:
+                    raise
+        return await self.call(first)
 
     async def picture(self, profile_token: str) -> Image:
         """A JPEG from the device's snapshot address, with HTTP digest where it is asked for."""
-        uri = await self.call(wire.get_snapshot_uri(profile_token))
+        address = URL(await self.snapshot_address(profile_token), encoded=True)
         with self._errors("the snapshot"):
-            address = URL(wire.reached_address(uri, self._settings.url), encoded=True)
             async with self._session.get(
                 address, allow_redirects=False, middlewares=self._digest()
             ) as response:
@@ -147,9 +227,9 @@ class OnvifClient:
         return (aiohttp.DigestAuthMiddleware(login.username, login.password.reveal()),)
 
     @contextlib.contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
+    def _errors(self, what: str, lasts_s: float = 0.0) -> Iterator[None]:
         """Turn what goes wrong below into errors that name the device."""
-        where, timeout_s = self._settings.endpoint, self._settings.timeout_s
+        where, timeout_s = self._settings.endpoint, self._settings.timeout_s + lasts_s
         try:
             yield
         except AdapterError as error:
@@ -159,8 +239,18 @@ class OnvifClient:
             raise TimedOut(f"no answer to {what} within {timeout_s:g} s", device=where) from None
         except aiohttp.ClientConnectorDNSError:
             raise Unreachable("this name is not known to the name server", device=where) from None
-        except (aiohttp.ClientConnectorCertificateError, ssl.SSLError):
-            raise Unreachable("its TLS certificate is not trusted here", device=where) from None
+        except aiohttp.ServerFingerprintMismatch as error:
+            now = tls.changed(error.expected.hex(), error.got.hex())
+            now.device = where
+            raise now from None
+        except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError):
+            raise InvalidSettings(
+                "no authority vouches for its TLS certificate; refresh the device to pin it, or "
+                "give its fingerprint as certificate_sha256",
+                device=where,
+            ) from None
+        except (aiohttp.ClientSSLError, ssl.SSLError):
+            raise Unreachable("it speaks no TLS that is known here", device=where) from None
         except aiohttp.ClientConnectorError as error:
             reason = reason_of(error.os_error)
             raise Unreachable(f"no connection to it: {reason}", device=where) from None
@@ -180,15 +270,29 @@ async def _body(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def connect(settings: OnvifSettings) -> AsyncIterator[OnvifClient]:
-    """A client of one device, with connections of its own that end with it."""
-    await wsdl.loaded()
+async def connect(
+    settings: OnvifSettings, access: Access | None = None
+) -> AsyncIterator[OnvifClient]:
+    """A client of one device, with connections of its own that end with it.
+
+    access: what an earlier client learned of the way in.
+    """
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=4, keepalive_timeout=_KEEP_OPEN_S),
-        timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
+        connector=aiohttp.TCPConnector(
+            limit=4,
+            keepalive_timeout=_KEEP_OPEN_S,
+            ssl=tls.trust(settings.url, settings.certificate_sha256),
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
     )
     try:
-        yield OnvifClient(session, settings)
+        yield OnvifClient(session, settings, access or access_of(settings))
     finally:
         await session.close()
+
+
+def access_of(settings: OnvifSettings) -> Access:
+    """Over TLS a password in clear is read by nobody else."""
+    encrypted = settings.url.startswith("https:")
+    return Access(settings.username, settings.secret, allow_basic=settings.allow_basic or encrypted)

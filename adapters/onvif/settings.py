@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from adapters.events import Secret
+from adapters.onvif import tls
 
 DEVICE_SERVICE_PATH = "/onvif/device_service"
 
@@ -14,12 +15,21 @@ def _plain(value: Any) -> Any:
     return value.reveal() if isinstance(value, Secret) else value
 
 
+def _fingerprint(value: Any) -> Any:
+    return tls.normalised(value) if isinstance(value, str) else value
+
+
 class OnvifSettings(BaseModel):
     """endpoint: a host, ``host:port`` or the URL of the device service.
 
     port: TCP port of the device service where the endpoint names none. timeout_s: for each call.
     check_interval_s: between two looks at a device that is online. transport: how RTSP streams
-    are asked for.
+    are asked for. rtsp_port: of its streams as we reach them, where a NAT changes that; 0 for the
+    one the device announces. allow_basic: whether the password may be sent in clear where the
+    device takes nothing better and speaks no TLS. certificate_sha256: the only certificate that
+    is trusted. trust: what becomes of a certificate that no authority vouches for: ``first`` pins
+    the one seen when the device is registered or refreshed, ``given`` refuses it, and says its
+    fingerprint.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -49,6 +59,28 @@ class OnvifSettings(BaseModel):
     )
     transport: Literal["tcp", "udp"] = Field(
         default="tcp", title="Transport", description="Of the RTSP streams"
+    )
+    rtsp_port: int = Field(
+        default=0,
+        title="RTSP port",
+        description="As we reach it, where a NAT changes it; 0: as announced",
+        ge=0,
+        le=65_535,
+    )
+    allow_basic: bool = Field(
+        default=False,
+        title="Allow Basic",
+        description="The password may be sent in clear where the device takes nothing better",
+    )
+    certificate_sha256: Annotated[str, BeforeValidator(_fingerprint)] = Field(
+        default="",
+        title="Certificate",
+        description="SHA-256 fingerprint of the only certificate that is trusted",
+    )
+    trust: Literal["first", "given"] = Field(
+        default="first",
+        title="Trust",
+        description="Of a self-signed certificate: the first one seen, or only the one given",
     )
 
     @model_validator(mode="after")

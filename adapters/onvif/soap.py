@@ -2,12 +2,12 @@
 
 import base64
 import dataclasses
-import functools
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from xml.sax.saxutils import escape
 
 from lxml import etree
@@ -26,7 +26,15 @@ SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
 _WSS = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-"
 _WSSE = f"{_WSS}wssecurity-secext-1.0.xsd"
 _WSU = f"{_WSS}wssecurity-utility-1.0.xsd"
-_REFUSES_US = {"NotAuthorized", "FailedAuthentication", "FailedCheck", "InvalidSecurity"}
+_HEAD: Final = f'<?xml version="1.0" encoding="utf-8"?>\n<s:Envelope xmlns:s="{SOAP_12}"><s:Header>'
+_MIDDLE: Final = "</s:Header><s:Body>"
+_TAIL: Final = "</s:Body></s:Envelope>"
+_REFUSES_US = {"NotAuthorized", "FailedAuthentication", "FailedCheck", "InvalidSecurity",
+               "AccountLocked"}  # fmt: skip
+_WORDS_BYTES = 8_192
+_LOCKED = re.compile(
+    rb"accountlocked|\b(account|user|login)\b[^.<>]{0,60}\block(ed)?\b", re.IGNORECASE
+)
 _CANNOT = {"ActionNotSupported", "OptionalActionNotImplemented", "NoSuchService"}
 
 
@@ -73,44 +81,19 @@ class Login:
     offset_s: float = 0.0
 
 
-class _ZuluToken(wsdl.OnvifToken):  # type: ignore[misc]  # onvif-zeep is untyped
-    """onvif-zeep's token, dated by the device's clock in Zulu form.
-
-    Newer Hikvision firmware refuses ``+00:00`` (home-assistant/core#119107).
-    """
-
-    def __init__(self, login: Login) -> None:
-        super().__init__(
-            login.username,
-            login.password.reveal(),
-            dt_diff=timedelta(seconds=login.offset_s),
-            use_digest=True,
-            created=datetime.now(UTC).replace(tzinfo=None),
-            zulu_timestamp=True,
-        )
-
-
 def encode(call: Call[T], login: Login | None) -> tuple[bytes, str]:
-    """The request and its content type. Without a login the call is anonymous."""
-    if call.body:
-        return _written(call, login)
-    if login is None or not login.username:
-        if not call.parameters:
-            return _constant(call.service, call.operation)
-        return _serialized(call.service, call.operation, call.parameters, None)
-    return _serialized(call.service, call.operation, call.parameters, login)
-
-
-def _written(call: Call[T], login: Login | None) -> tuple[bytes, str]:
-    """By template: a tenth of the time that zeep takes."""
-    signature = token_header(login) if login is not None and login.username else ""
-    head = f"<s:Header>{signature}{call.header}</s:Header>" if signature or call.header else ""
-    body = f'<s:Envelope xmlns:s="{SOAP_12}">{head}<s:Body>{call.body}</s:Body></s:Envelope>'
-    return body.encode(), f'application/soap+xml; charset=utf-8; action="{call.action}"'
+    """The request and its content type. Without a login the call carries no UsernameToken."""
+    body, action = (call.body, call.action) if call.body else _built(call)
+    security = token_header(login) if login is not None and login.username else ""
+    envelope = f"{_HEAD}{call.header}{security}{_MIDDLE}{body}{_TAIL}"
+    return envelope.encode(), f'application/soap+xml; charset=utf-8; action="{action}"'
 
 
 def token_header(login: Login) -> str:
-    """A WS-UsernameToken as text, dated by the device's clock in Zulu form."""
+    """A WS-UsernameToken as text, dated by the device's clock.
+
+    In Zulu form: newer Hikvision firmware refuses ``+00:00`` (home-assistant/core#119107).
+    """
     created = datetime.now(UTC) + timedelta(seconds=login.offset_s)
     stamp = created.strftime("%Y-%m-%dT%H:%M:%SZ")
     nonce = secrets.token_bytes(16)
@@ -126,20 +109,30 @@ def token_header(login: Login) -> str:
     )
 
 
-@functools.cache
-def _constant(service: str, operation: str) -> tuple[bytes, str]:
-    return _serialized(service, operation, {}, None)
+def _built(call: Call[T]) -> tuple[str, str]:
+    """What zeep makes of the parameters."""
+    described = wsdl.operation(call.service, call.operation)
+    envelope = described.create(**call.parameters).content
+    request = envelope.find(f"{{{SOAP_12}}}Body")[0]
+    return etree.tostring(request, encoding="unicode"), described.soapaction
 
 
-def _serialized(
-    service: str, operation: str, parameters: Mapping[str, Any], login: Login | None
-) -> tuple[bytes, str]:
-    described = wsdl.operation(service, operation)
-    envelope = described.create(**parameters).content
-    if login is not None:
-        envelope, _ = _ZuluToken(login).apply(envelope, {})
-    body: bytes = etree.tostring(envelope, xml_declaration=True, encoding="utf-8")
-    return body, f'application/soap+xml; charset=utf-8; action="{described.soapaction}"'
+def refuses_us(status: int, document: bytes) -> bool:
+    """Whether an answer is about who asks: HTTP 401 or 403, or a fault that says so."""
+    if status in (401, 403):
+        return True
+    if b"Fault" not in document:
+        return False
+    try:
+        fault = parse(document, "the call", status).find(f".//{{{SOAP_12}}}Fault")
+    except ProtocolViolation:
+        return False
+    return fault is not None and isinstance(_meaning(fault, ""), AuthenticationFailed)
+
+
+def is_locked(document: bytes) -> bool:
+    """Whether a refusal says that the account is locked: then no password is tried again."""
+    return _LOCKED.search(document[:_WORDS_BYTES]) is not None
 
 
 def decode(call: Call[T], status: int, document: bytes) -> T:
@@ -148,8 +141,8 @@ def decode(call: Call[T], status: int, document: bytes) -> T:
     status: of HTTP. Raises: AuthenticationFailed, NotSupported, Busy, DeviceFault, or
     ProtocolViolation for anything that is not the reply of this call.
     """
-    if status in (401, 403):
-        raise AuthenticationFailed(f"it refused the user name or password at {call.operation}")
+    if status in (401, 403, 423):
+        raise _refusal(call.operation, document if status != 423 else b"AccountLocked")
     if status == 503:
         raise Busy(f"it is too busy to answer {call.operation}")
     if 300 <= status < 400:
@@ -211,6 +204,16 @@ def parse(document: bytes, what: str, status: int = 200) -> Any:
     return root
 
 
+def _refusal(what: str, said: bytes) -> AuthenticationFailed:
+    """said: words of the device's own."""
+    if is_locked(said):
+        return AuthenticationFailed(
+            f"it has locked this account after wrong passwords (at {what}); wait until it unlocks "
+            "it or unlock it there, then correct the password here: every wrong try locks it again"
+        )
+    return AuthenticationFailed(f"it refused the user name or password at {what}")
+
+
 def _meaning(fault: Any, what: str) -> Exception:
     codes = tuple(
         (element.text or "").strip().rpartition(":")[2]
@@ -219,8 +222,9 @@ def _meaning(fault: Any, what: str) -> Exception:
     text = fault.findtext(f".//{{{SOAP_12}}}Text") or fault.findtext("faultstring") or ""
     reason = " ".join(text.split())[:200]
     # Some firmware sends a bare Sender code and says it in words alone.
-    if _REFUSES_US.intersection(codes) or "not authorized" in reason.lower():
-        return AuthenticationFailed(f"it refused the user name or password at {what}")
+    words = reason.lower()
+    if _REFUSES_US.intersection(codes) or "not authorized" in words or "is locked" in words:
+        return _refusal(what, " ".join((reason, *codes)).encode())
     if _CANNOT.intersection(codes):
         return NotSupported(f"it does not support {what}")
     said = reason or "/".join(codes) or "no reason given"

@@ -2,17 +2,36 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
+from xml.sax.saxutils import escape
+
+from lxml import etree
 
 from adapters.errors import ProtocolViolation
 from adapters.events import Identity, Inventory, MovePtz, Profile, Source
-from adapters.onvif import wsdl
 from adapters.onvif.soap import Call
 
-_CODECS = {"H264": "h264", "H265": "h265", "HEVC": "h265", "JPEG": "jpeg", "MPEG4": "mpeg4"}
+T = TypeVar("T")
+_NAMES = {
+    "http://www.onvif.org/ver10/device/wsdl": "devicemgmt",
+    "http://www.onvif.org/ver10/media/wsdl": "media",
+    "http://www.onvif.org/ver20/media/wsdl": "media2",
+    "http://www.onvif.org/ver20/ptz/wsdl": "ptz",
+    "http://www.onvif.org/ver20/imaging/wsdl": "imaging",
+    "http://www.onvif.org/ver10/events/wsdl": "events",
+    "http://www.onvif.org/ver10/deviceio/wsdl": "deviceio",
+    "http://www.onvif.org/ver20/analytics/wsdl": "analytics",
+}
+"""Namespaces of services, in lower case, to the short names that onvif-zeep gives them too."""
+_CAPABILITIES = {"Device": "devicemgmt", "Media": "media", "PTZ": "ptz", "Events": "events",
+                 "Imaging": "imaging", "Analytics": "analytics",
+                 "DeviceIO": "deviceio"}  # fmt: skip
+_CODECS = {"H264": "h264", "H265": "h265", "HEVC": "h265", "JPEG": "jpeg", "MPEG4": "mpeg4",
+           "MPV4-ES": "mpeg4"}  # fmt: skip
 _LIVE_CODECS = ("h264", "h265")
 
 
@@ -27,6 +46,7 @@ class MediaProfile:
     width: int
     height: int
     fps: float
+    bit_rate_bps: int
     ptz: bool
     audio: bool
 
@@ -54,36 +74,38 @@ def _clock(reply: Any) -> datetime | None:
 
 
 def _services(reply: Any) -> dict[str, str]:
-    names = wsdl.namespaces()
     found: dict[str, str] = {}
     for service in reply.iterchildren("{*}Service"):
-        name, address = names.get(_text(service, "Namespace")), _text(service, "XAddr")
+        name = _NAMES.get(_text(service, "Namespace").rstrip("/").lower())
+        address = _text(service, "XAddr")
         if name and address:
             found.setdefault(name, address)
     return found
 
 
 def _capabilities(reply: Any) -> dict[str, str]:
-    names = {"Device": "devicemgmt", "Media": "media", "PTZ": "ptz", "Events": "events",
-             "Imaging": "imaging", "Analytics": "analytics"}  # fmt: skip
+    """Older devices list DeviceIO and others inside an Extension, at whatever depth."""
     found: dict[str, str] = {}
-    for stated, name in names.items():
-        part = reply[stated] if reply else None
-        if part and part["XAddr"]:
-            found[name] = part["XAddr"].strip()
+    for part in reply.iter("{*}*"):
+        name = _CAPABILITIES.get(etree.QName(part).localname)
+        address = _text(part, "XAddr")
+        if name and address:
+            found.setdefault(name, address)
     return found
 
 
 def _identity(reply: Any) -> Identity:
-    def text(field: str) -> str:
-        return (reply[field] or "").strip()
-
     return Identity(
-        manufacturer=text("Manufacturer"),
-        model=text("Model"),
-        serial=text("SerialNumber"),
-        firmware=text("FirmwareVersion"),
+        manufacturer=_text(reply, "Manufacturer"),
+        model=_text(reply, "Model"),
+        serial=_text(reply, "SerialNumber"),
+        firmware=_text(reply, "FirmwareVersion"),
     )
+
+
+def _endpoint_reference(reply: Any) -> str:
+    stated = _text(reply, "GUID")
+    return stated if not stated or ":" in stated else f"urn:uuid:{stated}"
 
 
 def _video_sources(reply: Any) -> tuple[str, ...]:
@@ -97,8 +119,15 @@ def _profiles(reply: Any) -> tuple[MediaProfile, ...]:
 
 
 def _profile(entry: Any) -> MediaProfile | None:
-    source = entry.find("{*}VideoSourceConfiguration")
-    encoder = entry.find("{*}VideoEncoderConfiguration")
+    """A profile of Media1, or of Media2, which has other names and an element around them."""
+    inside = entry.find("{*}Configurations")
+    if inside is None:
+        names = ("VideoSourceConfiguration", "VideoEncoderConfiguration", "PTZConfiguration",
+                 "AudioEncoderConfiguration")  # fmt: skip
+    else:
+        names = ("VideoSource", "VideoEncoder", "PTZ", "AudioEncoder")
+    parts = [(entry if inside is None else inside).find(f"{{*}}{name}") for name in names]
+    source, encoder, ptz, audio = parts
     if not entry.get("token") or source is None or encoder is None:
         return None
     encoding = _text(encoder, "Encoding")
@@ -110,8 +139,9 @@ def _profile(entry: Any) -> MediaProfile | None:
         width=int(_number(encoder, "Resolution/{*}Width")),
         height=int(_number(encoder, "Resolution/{*}Height")),
         fps=_number(encoder, "RateControl/{*}FrameRateLimit"),
-        ptz=entry.find("{*}PTZConfiguration") is not None,
-        audio=entry.find("{*}AudioEncoderConfiguration") is not None,
+        bit_rate_bps=int(_number(encoder, "RateControl/{*}BitrateLimit") * 1_000),
+        ptz=ptz is not None,
+        audio=audio is not None,
     )
 
 
@@ -129,10 +159,10 @@ def _number(element: Any, path: str) -> float:
 
 
 def _uri(reply: Any) -> str:
-    uri = (reply["Uri"] or "").strip() if reply else ""
-    if not uri:
-        raise ProtocolViolation("it gave no address where one was asked for")
-    return uri
+    for element in reply.iter("{*}Uri"):
+        if uri := (element.text or "").strip():
+            return str(uri)
+    raise ProtocolViolation("it gave no address where one was asked for")
 
 
 def _nothing(reply: Any) -> None:
@@ -141,46 +171,74 @@ def _nothing(reply: Any) -> None:
 
 # --- the calls --------------------------------------------------------------------------------
 
-GET_CLOCK = Call(service="devicemgmt", operation="GetSystemDateAndTime", read=_clock, lean=True)
-GET_SERVICES = Call(
-    service="devicemgmt",
-    operation="GetServices",
-    parameters={"IncludeCapability": False},
-    read=_services,
-    lean=True,
+_TDS = "http://www.onvif.org/ver10/device/wsdl"
+_TRT = "http://www.onvif.org/ver10/media/wsdl"
+_TR2 = "http://www.onvif.org/ver20/media/wsdl"
+_TT = "http://www.onvif.org/ver10/schema"
+
+
+def _call(
+    service: str, namespace: str, operation: str, read: Callable[[Any], T], inside: str = ""
+) -> Call[T]:
+    """A call by template. inside: its parameters, the namespaces ``m`` (its own) and ``t``."""
+    return Call(
+        service=service,
+        operation=operation,
+        read=read,
+        lean=True,
+        action=f"{namespace}/{operation}",
+        body=f'<m:{operation} xmlns:m="{namespace}" xmlns:t="{_TT}">{inside}</m:{operation}>',
+    )
+
+
+GET_CLOCK = _call("devicemgmt", _TDS, "GetSystemDateAndTime", _clock)
+GET_SERVICES = _call(
+    "devicemgmt",
+    _TDS,
+    "GetServices",
+    _services,
+    "<m:IncludeCapability>false</m:IncludeCapability>",
 )
-GET_CAPABILITIES = Call(
-    service="devicemgmt",
-    operation="GetCapabilities",
-    parameters={"Category": ["All"]},
-    read=_capabilities,
+GET_CAPABILITIES = _call(
+    "devicemgmt", _TDS, "GetCapabilities", _capabilities, "<m:Category>All</m:Category>"
 )
-GET_IDENTITY = Call(service="devicemgmt", operation="GetDeviceInformation", read=_identity)
-GET_VIDEO_SOURCES = Call(
-    service="media", operation="GetVideoSources", read=_video_sources, lean=True
-)
-GET_PROFILES = Call(service="media", operation="GetProfiles", read=_profiles, lean=True)
+GET_IDENTITY = _call("devicemgmt", _TDS, "GetDeviceInformation", _identity)
+GET_ENDPOINT_REFERENCE = _call("devicemgmt", _TDS, "GetEndpointReference", _endpoint_reference)
+GET_VIDEO_SOURCES = _call("media", _TRT, "GetVideoSources", _video_sources)
+GET_PROFILES = _call("media", _TRT, "GetProfiles", _profiles)
+GET_PROFILES_2 = _call("media2", _TR2, "GetProfiles", _profiles, "<m:Type>All</m:Type>")
 
 
 def get_stream_uri(profile_token: str, transport: str) -> Call[str]:
     """transport: ``tcp`` or ``udp``; which URI is given rarely depends on it."""
     protocol = "RTSP" if transport == "tcp" else "UDP"
-    setup = {"Stream": "RTP-Unicast", "Transport": {"Protocol": protocol}}
-    return Call(
-        service="media",
-        operation="GetStreamUri",
-        parameters={"StreamSetup": setup, "ProfileToken": profile_token},
-        read=_uri,
+    return _call(
+        "media",
+        _TRT,
+        "GetStreamUri",
+        _uri,
+        "<m:StreamSetup><t:Stream>RTP-Unicast</t:Stream><t:Transport><t:Protocol>"
+        f"{protocol}</t:Protocol></t:Transport></m:StreamSetup>{_profile_token(profile_token)}",
     )
+
+
+def get_stream_uri_2(profile_token: str, transport: str) -> Call[str]:
+    """As `get_stream_uri`, of Media2."""
+    protocol = "RTSP" if transport == "tcp" else "RtspUnicast"
+    inside = f"<m:Protocol>{protocol}</m:Protocol>{_profile_token(profile_token)}"
+    return _call("media2", _TR2, "GetStreamUri", _uri, inside)
 
 
 def get_snapshot_uri(profile_token: str) -> Call[str]:
-    return Call(
-        service="media",
-        operation="GetSnapshotUri",
-        parameters={"ProfileToken": profile_token},
-        read=_uri,
-    )
+    return _call("media", _TRT, "GetSnapshotUri", _uri, _profile_token(profile_token))
+
+
+def get_snapshot_uri_2(profile_token: str) -> Call[str]:
+    return _call("media2", _TR2, "GetSnapshotUri", _uri, _profile_token(profile_token))
+
+
+def _profile_token(token: str) -> str:
+    return f"<m:ProfileToken>{escape(token)}</m:ProfileToken>"
 
 
 def continuous_move(profile_token: str, move: MovePtz) -> Call[None]:
@@ -218,13 +276,13 @@ def stop_move(profile_token: str) -> Call[None]:
 # --- what it comes to -------------------------------------------------------------------------
 
 
-def reached_address(announced: str, reached: str) -> str:
+def reached_address(announced: str, reached: str, rtsp_port: int = 0) -> str:
     """An address that the device announced, brought back to how we reached it.
 
     Behind a NAT, or with a wrong setting, a device announces a host that is not there or, worse,
     is somebody else: credentials go only to the host we were given. Host, port and scheme of an
-    HTTP address are replaced; of an RTSP address the host, for its port is another service's.
-    User names inside an address are dropped.
+    HTTP address are replaced; of an RTSP address the host, for its port is another service's,
+    and the port by rtsp_port where that is given. User names inside an address are dropped.
 
     Raises: ProtocolViolation when it is no address at all.
     """
@@ -239,8 +297,27 @@ def reached_address(announced: str, reached: str) -> str:
     if parts.scheme not in ("rtsp", "rtsps") or not parts.hostname:
         raise ProtocolViolation(f"it announced {announced[:200]!r}, which is no address")
     host = f"[{base.hostname}]" if ":" in (base.hostname or "") else base.hostname
+    port = rtsp_port or port
     netloc = f"{host}:{port}" if port else str(host)
     return urlunsplit((parts.scheme, netloc, parts.path, parts.query, ""))
+
+
+def rewritten(announced: Iterable[str], reached: str) -> tuple[str, ...]:
+    """A sentence for each host and port that was announced but is not how we reach the device."""
+    used = _origin(reached)
+    others = {_origin(address) for address in announced if "://" in address} - {used}
+    return tuple(
+        f"it announces {other[:200]}, which is not how it is reached: {used} is used instead"
+        for other in sorted(others)
+    )
+
+
+def _origin(address: str) -> str:
+    """Scheme, host and port, without what may stand before the host."""
+    scheme, _, rest = address.partition("://")
+    netloc = rest.partition("/")[0].partition("?")[0].rpartition("@")[2].lower()
+    usual = {"http": ":80", "https": ":443", "rtsp": ":554"}.get(scheme.lower(), "")
+    return f"{scheme.lower()}://{netloc.removesuffix(usual) if usual else netloc}"
 
 
 def chosen_profiles(profiles: tuple[MediaProfile, ...], source: str) -> tuple[MediaProfile, ...]:
@@ -267,13 +344,21 @@ def inventory(
     services: Mapping[str, str],
     video_sources: tuple[str, ...],
     profiles: tuple[MediaProfile, ...],
+    notes: tuple[str, ...] = (),
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Inventory:
     """Sources in the device's own order; those that only profiles name come last."""
     order = tuple(dict.fromkeys((*video_sources, *(profile.source for profile in profiles))))
     sources = tuple(
         _source(address, number, services, profiles) for number, address in enumerate(order, 1)
     )
-    return Inventory(identity=identity, sources=sources, clock_offset_s=clock_offset_s)
+    return Inventory(
+        identity=identity,
+        sources=sources,
+        clock_offset_s=clock_offset_s,
+        notes=notes,
+        settings=settings,
+    )
 
 
 def _source(
@@ -284,6 +369,8 @@ def _source(
         "ptz": "ptz" in services and any(profile.ptz for profile in own),
         "events": "events" in services,
         "audio": any(profile.audio for profile in own),
+        "imaging": "imaging" in services,
+        "io": "deviceio" in services,
     }
     return Source(
         address=address,
@@ -297,6 +384,7 @@ def _source(
                 width=profile.width,
                 height=profile.height,
                 fps=profile.fps,
+                bit_rate_bps=profile.bit_rate_bps,
             )
             for name, profile in zip(
                 ("main", "sub"), chosen_profiles(profiles, address), strict=False

@@ -37,18 +37,10 @@ def _logging_untouched() -> Iterator[None]:
 
 with _logging_untouched():
     import onvif
-    from onvif.client import UsernameDigestTokenDtDiff as OnvifToken
     from onvif.definition import SERVICES
-
-__all__ = ["SERVICES", "OnvifToken", "load", "loaded", "namespaces", "operation"]
 
 USED = ("devicemgmt", "media", "ptz")
 """The services we call: those of onvif-zeep's table that are parsed."""
-
-
-def namespaces() -> dict[str, str]:
-    """The namespace of every service onvif-zeep knows, to its short name there."""
-    return {entry["ns"]: name for name, entry in SERVICES.items() if name != "pullpoint"}
 
 
 class _Parsed:

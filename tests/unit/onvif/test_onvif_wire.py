@@ -34,7 +34,7 @@ READERS = (
 def profile(token: str, **changes: object) -> MediaProfile:
     known: dict[str, object] = {
         "source": "VS1", "source_name": "", "codec": "h264", "width": 640, "height": 360,
-        "fps": 15.0, "ptz": False, "audio": False,
+        "fps": 15.0, "bit_rate_bps": 0, "ptz": False, "audio": False,
     }  # fmt: skip
     return MediaProfile(token=token, **(known | changes))  # type: ignore[arg-type]
 
