@@ -1,0 +1,122 @@
+"""One look at a camera: pull a keyframe, measure it, forget it.
+
+The stream is read by the reader that live view uses, and decoded by PyAV, keyframes only, in a
+bounded pool of threads; see decision 014.
+"""
+
+import asyncio
+import dataclasses
+import functools
+from collections.abc import AsyncIterator, Mapping
+
+from adapters.base import AccessUnit, MediaItem, MediaSource, TrackFormat
+from adapters.errors import AdapterError, ProtocolViolation, TimedOut
+from adapters.media import ThreadSlots, open_stream
+from gateway.vision.diagnosis import (
+    DEFAULT_THRESHOLDS,
+    Diagnosis,
+    Fault,
+    Measured,
+    conclude,
+    evidence_jpeg,
+    measure,
+    wants_second,
+)
+from gateway.vision.measures import stillness
+from gateway.vision.memory import Memory
+from gateway.vision.picture import Picture, picture_of, picture_of_jpeg
+from gateway.vision.pictures import PicturePool, UnitDecoder
+
+SECOND_WITHIN_S = 6.0
+"""How long the next keyframe is awaited: the longest usual group of pictures."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """evidence: a JPEG, where a fault was found and evidence was asked for."""
+
+    diagnosis: Diagnosis
+    evidence: bytes | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Seen:
+    picture: Picture
+    measured: Measured
+
+
+async def look(
+    source: MediaSource,
+    *,
+    pool: PicturePool,
+    memory: Memory,
+    thresholds: Mapping[Fault, float] = DEFAULT_THRESHOLDS,
+    movable: bool = False,
+    evidence: bool = True,
+    timeout_s: float = 10.0,
+    slots: ThreadSlots | None = None,
+) -> Look:
+    """Play a source up to a keyframe, or to the next one where only that can tell, and judge it.
+
+    timeout_s covers the camera's part up to the first keyframe.
+    Raises: AdapterError, VisionUnavailable.
+    """
+    seen: list[_Seen] = []
+    try:
+        async with (
+            asyncio.timeout(timeout_s) as deadline,
+            open_stream(source, slots=slots) as stream,
+        ):
+            keyframes = _Keyframes(aiter(stream))
+            seen.append(await pool.run(functools.partial(_see, *await keyframes.next())))
+            if wants_second(seen[0].measured, memory, thresholds):
+                deadline.reschedule(asyncio.get_running_loop().time() + SECOND_WITHIN_S)
+                seen.append(await pool.run(functools.partial(_see, *await keyframes.next())))
+    except (TimeoutError, AdapterError) as error:
+        if not seen and isinstance(error, TimeoutError):
+            raise TimedOut(f"no keyframe came within {timeout_s:g} s") from None
+        if not seen:
+            raise
+    diagnosis = conclude(
+        seen[0].measured,
+        memory,
+        stillness=stillness(seen[1].picture, seen[0].picture) if len(seen) > 1 else None,
+        thresholds=thresholds,
+        movable=movable,
+    )
+    shown = None
+    if evidence and diagnosis.found:
+        shown = await pool.run(lambda: evidence_jpeg(seen[0].picture))
+    return Look(diagnosis=diagnosis, evidence=shown)
+
+
+class _Keyframes:
+    """The keyframes of a stream's video, each with its format."""
+
+    def __init__(self, items: AsyncIterator[MediaItem]) -> None:
+        self._items = items
+        self._formats: dict[int, TrackFormat] = {}
+
+    async def next(self) -> tuple[TrackFormat, AccessUnit]:
+        """Raises: AdapterError."""
+        async for item in self._items:
+            if isinstance(item, TrackFormat):
+                self._formats[item.track] = item
+            elif item.keyframe and self._formats[item.track].kind == "video":
+                return self._formats[item.track], item
+        raise ProtocolViolation("the stream ended before a keyframe")
+
+
+def _see(track: TrackFormat, unit: AccessUnit) -> _Seen:
+    """Raises: NotSupported for a codec that is not decoded, ProtocolViolation for a broken unit."""
+    if track.codec == "jpeg":
+        try:
+            picture = picture_of_jpeg(unit.data)
+        except ValueError:
+            raise ProtocolViolation("the picture cannot be decoded") from None
+    else:
+        frame = UnitDecoder(track, keyframes_only=True).decode(unit, last=True)
+        if frame is None:
+            raise ProtocolViolation("the keyframe cannot be decoded")
+        picture = picture_of(frame)
+    return _Seen(picture, measure(picture))
