@@ -23,6 +23,7 @@ from gateway.agents.cameras import OpenSecret, device_adapter
 from gateway.agents.device import BoundPoint, DeviceAgent, StatusChange, StatusWriter
 from gateway.agents.fleet import Fleet
 from gateway.agents.radio import Channel, RadioAgent
+from gateway.agents.unrecognised import UnrecognisedLog
 from gateway.bus.client import Bus
 from gateway.interop.bridge import Bridge
 from gateway.interop.definitions import (
@@ -95,6 +96,7 @@ class Roster:
         self._run_agents = run_agents
         self.fleet = Fleet()
         self._writer = StatusWriter()
+        self._unrecognised = UnrecognisedLog()
         self._runs: dict[str, _Run] = {}
         self._configs: dict[str, dict[str, Any]] = {}
         self._nudged = asyncio.Event()
@@ -239,6 +241,7 @@ class Roster:
             fleet=self.fleet,
             report=self._writer.report,
             endpoint=run.device.endpoint,
+            unrecognised=self._unrecognised.note,
         )
 
     def _radio_agent(self, run: systems.RunningSystem) -> RadioAgent:

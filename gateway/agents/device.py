@@ -12,17 +12,15 @@ from typing import Any
 
 from adapters import events as seam
 from adapters.base import Adapter
+from gateway.agents.conditions import EVENT_NAMES, Conditions
 from gateway.agents.fleet import Fleet
 from gateway.agents.steadiness import Steadiness
 from gateway.agents.supervisor import DEVICE_ATTEMPT_LIMIT_S, Failure, Supervised
+from gateway.agents.unrecognised import UnrecognisedLog
 from gateway.bus.client import Bus
 from gateway.bus.messages import CloudEvent, encode_event, rfc3339
 
-_EVENT_NAMES: Mapping[type[seam.SourceEvent], str] = {
-    seam.Motion: "point.motion",
-    seam.Tamper: "point.tamper",
-    seam.SignalLost: "point.signal_lost",
-}
+NO_SIGNAL = "its device has no video signal from it"
 FLAPS = "it comes and goes: lost again and again within minutes"
 
 
@@ -69,6 +67,7 @@ class DeviceAgent:
         fleet: Fleet,
         report: Callable[[StatusChange], None],
         endpoint: str = "",
+        unrecognised: Callable[[seam.Identity | None, seam.Unrecognised], None] | None = None,
     ) -> None:
         self.device_id = device_id
         self.points = points
@@ -78,9 +77,16 @@ class DeviceAgent:
         self._report = report
         self._device: tuple[str, str] | None = None
         self._sources: dict[str, _Seen] = {}
+        self._make = make
+        self._latest: Adapter | None = None
+        self._identity: seam.Identity | None = None
+        self._unrecognised = unrecognised or UnrecognisedLog().note
+        self._conditions = Conditions(asyncio.get_running_loop().time)
+        self._faults: dict[str, seam.SourceStatus] = {}
+        self._no_signal: set[str] = set()
         self._supervised = Supervised(
             device_id,
-            make,
+            self._made,
             budget=fleet.budget,
             on_event=self._on_event,
             on_failure=self._on_failure,
@@ -120,14 +126,63 @@ class DeviceAgent:
             if (point.id, point.org) not in kept:
                 self._bus.clear_state(self._state_topic(point))
 
+    def _made(self) -> Adapter:
+        """The next adapter; it goes on with what the one before it has at the device."""
+        adapter = self._make()
+        if self._latest is not None:
+            adapter.take_over(self._latest)
+        self._latest = adapter
+        return adapter
+
     def _on_event(self, event: seam.Event) -> None:
         match event:
             case seam.Online():
+                self._identity = event.identity or self._identity
+                self._faults.clear()
+                self._no_signal.clear()
                 self._show_all("online", "", event.identity)
             case seam.SourceStatus():
-                self._show(event.address, event.status, event.reason)
-            case seam.SourceEvent() if type(event) in _EVENT_NAMES:
-                self._publish_event(event)
+                self._on_source_status(event)
+            case seam.SourceCondition():
+                self._on_condition(event)
+            case seam.Unrecognised():
+                self._unrecognised(self._identity, event)
+
+    def _on_source_status(self, event: seam.SourceStatus) -> None:
+        if event.status == "online":
+            self._faults.pop(event.address, None)
+        else:
+            self._faults[event.address] = event
+        self._show_source(event.address)
+
+    def _on_condition(self, event: seam.SourceCondition) -> None:
+        if isinstance(event, seam.SignalLost) and event.active is not None:
+            (self._no_signal.add if event.active else self._no_signal.discard)(event.address)
+            self._show_source(event.address)
+        data = self._conditions.news(event)
+        if data is None:
+            return
+        for point in self._concerned(event.address):
+            self._publish(point, EVENT_NAMES[type(event)], event.at, data)
+
+    def _concerned(self, address: str) -> list[BoundPoint]:
+        """The point of a source. Of the device as a whole, one point of each organisation that
+        has any there: everybody is told, and nobody sixteen times."""
+        if address:
+            return [self.points[address]] if address in self.points else []
+        return list({point.org: point for point in reversed(tuple(self.points.values()))}.values())
+
+    def _show_source(self, address: str) -> None:
+        """What is wrong with a source counts while its device is there."""
+        if self._device is None or self._device[0] != "online":
+            return
+        fault = self._faults.get(address)
+        if fault is not None:
+            self._show(address, fault.status, fault.reason)
+        elif address in self._no_signal:
+            self._show(address, "fault", NO_SIGNAL)
+        else:
+            self._show(address, "online", "")
 
     def _on_failure(self, failure: Failure) -> None:
         """Who sees a point may read why it is away, but not where its device is."""
@@ -160,7 +215,10 @@ class DeviceAgent:
                 )
             )
         for address in self._sources.keys() | self.points.keys():
-            self._show(address, status, reason)
+            if status == "online":
+                self._show_source(address)
+            else:
+                self._show(address, status, reason)
 
     def _show(self, address: str, status: str, reason: str) -> None:
         """A source that no point is bound to yet is remembered, for when one is."""
@@ -194,13 +252,6 @@ class DeviceAgent:
                 reason=seen.reason,
             )
         )
-
-    def _publish_event(self, event: seam.SourceEvent) -> None:
-        point = self.points.get(event.address)
-        if point is None:
-            return
-        data = {"active": getattr(event, "active", None)}
-        self._publish(point, _EVENT_NAMES[type(event)], event.at, data)
 
     def announce(self, point_id: str, name: str, data: Mapping[str, Any]) -> None:
         """Publish an event of one of its points that the gateway itself found; nothing where the
