@@ -7,6 +7,7 @@ from benchmarks import report
 
 ROOMS = {
     "demo": "benchmarks.bench_demo",
+    "floor": "benchmarks.bench_floor",
     "interop": "benchmarks.bench_interop",
     "devices": "benchmarks.bench_onvif",
     "live": "benchmarks.bench_live",

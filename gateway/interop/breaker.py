@@ -11,7 +11,7 @@ from gateway.interop.model import Follow
 IN_A_ROW = 3
 SAME_DELAY_S = 0.12
 SAME_LENGTH_S = 0.3
-LONGEST_DELAY_S = 15.0
+LONGEST_DELAY_S = 8.0
 KEPT_SPANS = 4
 
 
@@ -26,7 +26,7 @@ def note(
     spans: when we keyed, oldest first, each (from, to) in seconds.
     """
     length_s = ended_s - began_s
-    before = [span for span in spans if span[0] <= began_s <= span[0] + LONGEST_DELAY_S]
+    before = [span for span in spans if 0 < began_s - span[0] <= LONGEST_DELAY_S]
     echoed = next(
         (s for s in reversed(before) if abs(s[1] - s[0] - length_s) <= SAME_LENGTH_S), None
     )

@@ -140,8 +140,6 @@ class _Turn(Emergencies):
                     self.revoke("cleared by a dispatcher", happened.user)
             case EmergencyRaised():
                 self.take_raised(happened)
-                if (talk := self._talks.get(happened.channel)) is not None:
-                    self._outrank(talk)
             case EmergencyCleared():
                 self.take_cleared(happened)
             case MemberResumed():
@@ -244,7 +242,6 @@ class _Turn(Emergencies):
             plain_priority=max(known.plain_priority, fresh.plain_priority),
         )
         self._talks[name] = fresh
-        self._outrank(fresh)
 
     def _begin(self, name: str, talk: Talk) -> None:
         self._count += 1
@@ -255,13 +252,11 @@ class _Turn(Emergencies):
             self.effects.append(Decided(decision="denied", talk=told, reason=reason))
         elif talk.standing is Standing.WAITING and (left_s := self.penalty_left_s(talk)) > 0:
             self.deny(name, f"talked too long before: wait {left_s:.0f} s")
-        else:
-            self._outrank(talk)
 
     def _outrank(self, talk: Talk) -> None:
         """Who waits and goes before who holds the floor: at once, or when the grace is over."""
         holder = self.holding()
-        if holder is None or talk.standing is not Standing.WAITING or talk.rank <= holder.rank:
+        if holder is None or talk.rank <= holder.rank:
             return
         grace_s = self._rules.revoke_grace_s
         if talk.emergency or holder.advisory or not grace_s:
@@ -362,6 +357,8 @@ class _Turn(Emergencies):
     def settle(self) -> None:
         """Grant an idle floor to who is next, key every member that can be, tell who waits."""
         waiting = self._waiting()
+        if waiting:
+            self._outrank(self._talks[waiting[0]])
         if self._holder is None and waiting:
             first = waiting[0]
             hanging = self._now_s < self._hang_until_s
