@@ -324,6 +324,7 @@ class _Turn(Emergencies):
             del self._missed[channel]
         for name, talk in list(self._talks.items()):
             self._take_anew(name, talk)
+        self.expire()  # what waited long enough by the new rules
 
     def _forget(self, channel: str) -> None:
         """A channel that is a member no longer."""
