@@ -314,7 +314,7 @@ class OnvifAdapter(Adapter):
         identity = await client.call(wire.GET_IDENTITY)
         if not identity.serial:
             with contextlib.suppress(NotSupported, ProtocolViolation):
-                reference = await client.call(wire.GET_ENDPOINT_REFERENCE)
+                reference = await client.call_open(wire.GET_ENDPOINT_REFERENCE)
                 identity = dataclasses.replace(identity, endpoint_reference=reference[:200])
         return identity
 

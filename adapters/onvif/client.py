@@ -85,6 +85,16 @@ class OnvifClient:
                     answer = await self._sign(url, call)
             return soap.decode(call, answer.status, answer.document)
 
+    async def call_open(self, call: soap.Call[T]) -> T:
+        """A call that the standard lets anybody make: signed only where the device wants that.
+
+        What is answered to anybody proves no password. Raises: as `call`.
+        """
+        try:
+            return await self.call(call, anonymous=True)
+        except AuthenticationFailed:
+            return await self.call(call)
+
     async def _sign(self, url: URL, call: soap.Call[T]) -> _Answer:
         """Send a call in the way that the device takes; find out which that is."""
         access = self._access
@@ -150,11 +160,11 @@ class OnvifClient:
     async def find_services(self) -> None:
         """Learn where the services are: GetServices, or GetCapabilities of older devices."""
         try:
-            announced = await self.call(wire.GET_SERVICES)
+            announced = await self.call_open(wire.GET_SERVICES)
         except (NotSupported, ProtocolViolation):
             announced = {}
         if not announced.keys() & {"media", "media2"}:
-            announced = await self.call(wire.GET_CAPABILITIES) | announced
+            announced = await self.call_open(wire.GET_CAPABILITIES) | announced
         for name, address in announced.items():
             # One address that is none must not cost us the other services.
             with contextlib.suppress(ProtocolViolation):

@@ -40,7 +40,7 @@ class OnvifCamera:
 
     requests: HTTP requests received. actions: ONVIF calls by name, carried out or refused.
     refused: requests whose credentials it did not take. snapshots: JPEGs handed out. ptz_heads:
-    by source; empty without PTZ.
+    by source; empty without PTZ. signed_twice: calls that came with both kinds of credentials.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class OnvifCamera:
         self.powered = False
         self.requests = 0
         self.refused = 0
+        self.signed_twice = 0
         self.snapshots = 0
         self.actions: Counter[str] = Counter()
         self.events = EventSource(spec.sources, clock)
@@ -292,6 +293,7 @@ class OnvifCamera:
     def _refusal(self, http: HttpRequest, request: soap.Request) -> HttpResponse | None:
         """What it answers to credentials that it does not take; None to those that it does."""
         quirks, header = self._quirks, http.headers.get("authorization", "")
+        self.signed_twice += bool(header and request.token)
         if self._guard.locked(quirks.locks_after):
             self.refused += 1
             return _fault(_LOCKED)

@@ -1,6 +1,7 @@
 """A simulated camera, and settings for it."""
 
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import pytest
 
 from adapters.onvif.adapter import OnvifAdapter
 from adapters.onvif.settings import OnvifSettings
-from simulators.onvif_camera import CameraSpec, OnvifCamera, OnvifFleet
+from simulators.onvif_camera import CameraSpec, OnvifCamera, OnvifFleet, with_persona
 
 PASSWORD = "planted-password"
 
 MakeAdapter = Callable[..., OnvifAdapter]
+Meet = Callable[..., Awaitable[OnvifCamera]]
 
 
 def camera_spec(name: str, **changes: Any) -> CameraSpec:
@@ -39,6 +41,20 @@ async def fleet(clip_cache: Path) -> AsyncIterator[OnvifFleet]:
     ]
     async with OnvifFleet(specs, discovery_port=0, clip_cache=clip_cache) as running:
         yield running
+
+
+@pytest.fixture
+async def meet(clip_cache: Path) -> AsyncIterator[Meet]:
+    """Starts a camera that is all the named personas."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(*personas: str, **changes: Any) -> OnvifCamera:
+            spec = with_persona(camera_spec("odd", **changes), *personas)
+            fleet = OnvifFleet([spec], discovery_port=None, clip_cache=clip_cache)
+            await stack.enter_async_context(fleet)
+            return fleet.cameras["odd"]
+
+        yield start
 
 
 @pytest.fixture
