@@ -8,6 +8,7 @@ from registry.models.organizations import ORGANIZATIONS
 from registry.models.patches import PATCH_MEMBERS, PATCHES
 from registry.models.point_counts import POINT_CELLS, POINT_COUNTS, UNCOUNTED_WRITES
 from registry.models.points import POINTS
+from registry.models.quality import POINT_QUALITY
 from registry.models.shares import SHARES
 from registry.models.systems import CHANNELS, SYSTEMS
 from registry.models.units import UNIT_ADDRESSES, UNITS
@@ -27,6 +28,7 @@ __all__ = [
     "POINTS",
     "POINT_CELLS",
     "POINT_COUNTS",
+    "POINT_QUALITY",
     "ROLES",
     "SESSIONS",
     "SHARES",
