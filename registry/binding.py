@@ -12,7 +12,15 @@ from registry.jurisdictions import is_position
 from registry.models import ORGANIZATIONS, POINTS
 from registry.organizations import Organization
 from registry.partition import SEE_POINTS, Principal, owned_within, visible
-from registry.sources import Candidate, FoundSource, host_of, match, profiles_to_json, storable
+from registry.sources import (
+    Candidate,
+    FoundSource,
+    Matching,
+    host_of,
+    match,
+    profiles_to_json,
+    storable,
+)
 
 _P = POINTS.c
 
@@ -56,7 +64,7 @@ def bind(
     kept = _keep(connection, device_id, by_address)
     loose = [each for each in sources if each.address not in kept]
     host = host_of(endpoint)
-    candidates = _candidates(connection, principal, owner.path, host, loose)
+    candidates = _candidates(connection, principal, owner.path, host, loose, lock=True)
     matching = match(loose, host, list(candidates))
     owners = {each.point_id: path for each, path in candidates.items()}
     for address, point_id in matching.bound.items():
@@ -73,11 +81,28 @@ def bind(
         device_id=device_id,
         bound=_bound(matching.bound),
         created=tuple(created),
-        ambiguous=tuple(
-            AmbiguousSource(address=address, point_ids=ids)
-            for address, ids in matching.ambiguous.items()
-        ),
+        ambiguous=_ambiguous(matching),
         kept=_bound(kept),
+    )
+
+
+def undecided(
+    connection: Connection,
+    principal: Principal,
+    endpoint: str,
+    owner: Organization,
+    loose: Sequence[FoundSource],
+) -> tuple[AmbiguousSource, ...]:
+    """Those of a device's sources without a point that could belong to several."""
+    host = host_of(endpoint)
+    candidates = _candidates(connection, principal, owner.path, host, loose, lock=False)
+    return _ambiguous(match(loose, host, list(candidates)))
+
+
+def _ambiguous(matching: Matching) -> tuple[AmbiguousSource, ...]:
+    return tuple(
+        AmbiguousSource(address=address, point_ids=ids)
+        for address, ids in matching.ambiguous.items()
     )
 
 
@@ -135,6 +160,8 @@ def _candidates(
     path: str,
     host: str,
     sources: Sequence[FoundSource],
+    *,
+    lock: bool,
 ) -> dict[Candidate, str]:
     """The points without a source, inside the organisation, that any of the sources may be, each
     with its owner's path."""
@@ -142,7 +169,7 @@ def _candidates(
     numbers = [each.channel_number for each in sources]
     if not sources:
         return {}
-    found = connection.execute(
+    wanted = (
         select(_P.id, _P.code, _P.host, _P.channel_number, ORGANIZATIONS.c.path)
         .join_from(POINTS, ORGANIZATIONS, _P.organization_id == ORGANIZATIONS.c.id)
         .where(
@@ -152,14 +179,15 @@ def _candidates(
             visible(_P.organization_id, principal, SEE_POINTS),
         )
         .order_by(_P.id)
-        # Two devices registered at the same moment must not both find the point free.
-        .with_for_update(of=POINTS)
     )
+    if lock:
+        # Two devices registered at the same moment must not both find the point free.
+        wanted = wanted.with_for_update(of=POINTS)
     return {
         Candidate(
             point_id=row.id, code=row.code, host=row.host, channel_number=row.channel_number
         ): row.path
-        for row in found
+        for row in connection.execute(wanted)
     }
 
 

@@ -33,6 +33,7 @@ from registry.sources import FoundSource, source_from_json, source_to_json, stor
 _D = DEVICES.c
 _O = ORGANIZATIONS.c
 _P = POINTS.c
+_MOST_NOTES = 20
 STATUSES = ("online", "offline", "fault", "unknown")
 _EDITABLE = frozenset({"name", "organization", "endpoint", "username", "secret", "settings"})
 
@@ -68,8 +69,8 @@ class DeviceSource:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """clock_offset_s: device clock minus ours, None unknown. The password is not in it: see
-    `secret` and `running`."""
+    """clock_offset_s: device clock minus ours, None unknown. notes: what its last probe found odd.
+    The password is not in it: see `secret` and `running`."""
 
     id: str
     version: int
@@ -86,6 +87,7 @@ class Device:
     status_since: datetime
     last_error: str
     sources: tuple[DeviceSource, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def points(self) -> dict[str, str]:
@@ -136,6 +138,7 @@ _COLUMNS: Select[Any] = select(
     _D.status_since,
     _D.last_error,
     _D.sources,
+    _D.notes,
 ).join_from(DEVICES, ORGANIZATIONS, _D.organization_id == _O.id)
 
 
@@ -183,6 +186,7 @@ def _read(row: AnyRow, points: Mapping[tuple[str, str], tuple[str, str]]) -> Dev
         status_since=row.status_since,
         last_error=row.last_error,
         sources=tuple(sources),
+        notes=tuple(row.notes or ()),
     )
 
 
@@ -264,6 +268,7 @@ def register(
     *,
     identity: DeviceIdentity | None = None,
     clock_offset_s: float | None = None,
+    notes: Sequence[str] = (),
 ) -> Registration:
     """Add a device that was probed, and bind each of its sources to a point.
 
@@ -290,7 +295,7 @@ def register(
         "status": "unknown",
         "status_since": now(),
         "last_error": "",
-        **_probed(sources, identity or DeviceIdentity(), clock_offset_s),
+        **_probed(sources, identity or DeviceIdentity(), clock_offset_s, notes),
     }
     device_id = rows.insert_row(connection, DEVICES, values)
     details = {"adapter": new.adapter, "endpoint": endpoint, "name": name}
@@ -306,17 +311,22 @@ def refresh(
     *,
     identity: DeviceIdentity | None = None,
     clock_offset_s: float | None = None,
+    notes: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
 ) -> Registration:
     """Write what a new probe found. A source keeps the point it has, by its address, and the
     point gets the new profiles; new sources are bound as by `register`; a point whose source is
-    gone keeps it and turns to ``fault``. Needs `integrator` or `admin`.
+    gone keeps it and turns to ``fault``. settings: kept beside those it has. Needs `integrator`
+    or `admin`.
 
     Raises: NotFound, Forbidden.
     """
     before = get(connection, principal, device_id)
     require(principal, INTEGRATE, before.organization.path)
     owner = organizations.get(connection, principal, before.organization.id)
-    values = _probed(sources, identity or before.identity, clock_offset_s)
+    known = _with_reference(identity or before.identity, before.identity)
+    values = _probed(sources, known, clock_offset_s, notes)
+    values["settings"] = {**before.settings, **(settings or {})}
     rows.update_row(connection, DEVICES, "device", before.id, values, None)
     details = {"sources": [each.address for each in sources]}
     rows.record(connection, principal, "refresh", "device", before.id, owner.path, details)
@@ -394,6 +404,8 @@ def set_status(
     values: dict[str, Any] = {"status": status, "last_error": storable(last_error, 2000)}
     if identity is not None:
         values |= _identity_values(identity)
+        if not identity.endpoint_reference:
+            del values["endpoint_reference"]  # told by discovery alone; not unsaid by silence
     changed = connection.execute(
         sql_update(DEVICES)
         .where(
@@ -405,8 +417,18 @@ def set_status(
     return changed.rowcount > 0
 
 
+def _with_reference(identity: DeviceIdentity, before: DeviceIdentity) -> DeviceIdentity:
+    """Few probes tell the endpoint reference: what discovery said of it stays."""
+    if identity.endpoint_reference or identity.serial != before.serial:
+        return identity
+    return dataclasses.replace(identity, endpoint_reference=before.endpoint_reference)
+
+
 def _probed(
-    sources: Sequence[FoundSource], identity: DeviceIdentity, clock_offset_s: float | None
+    sources: Sequence[FoundSource],
+    identity: DeviceIdentity,
+    clock_offset_s: float | None,
+    notes: Sequence[str],
 ) -> dict[str, Any]:
     addresses = [each.address for each in sources]
     if len(set(addresses)) != len(addresses):
@@ -417,6 +439,7 @@ def _probed(
         **_identity_values(identity),
         "clock_offset_s": clock_offset_s,
         "sources": [source_to_json(each) for each in sources],
+        "notes": [storable(each, 1_000) for each in notes[:_MOST_NOTES]],
     }
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+_USUAL_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
 _POINT_CODE = re.compile(r"[0-9]{20}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One encoding. name: ``main``, ``sub``. width, height: pixels, 0 unknown. fps: 0 unknown.
-    token: the device's own name for it."""
+    """One encoding. name: ``main``, ``sub``. width, height: pixels, 0 unknown. fps, bit_rate_bps:
+    0 unknown. token: the device's own name for it."""
 
     name: str
     codec: str
@@ -21,6 +22,7 @@ class Profile:
     height: int = 0
     fps: float = 0.0
     token: str = ""
+    bit_rate_bps: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,20 @@ def _choices(source: FoundSource, host: str, candidates: Sequence[Candidate]) ->
     )
 
 
+def place_of(endpoint: str) -> tuple[str, int]:
+    """Host and port of an endpoint; the usual port of its scheme, or of HTTP, where it names none.
+
+    Two endpoints of one place are one device, however they are written.
+    """
+    text = endpoint.strip()
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        port = parts.port or _USUAL_PORTS.get(parts.scheme, 80)
+    except ValueError:
+        port = 0
+    return host_of(endpoint), port
+
+
 def host_of(endpoint: str) -> str:
     """The host of an endpoint, which is a host, ``host:port`` or a URL; lower case."""
     text = endpoint.strip()
@@ -126,6 +142,7 @@ def profiles_to_json(profiles: Iterable[Profile]) -> list[dict[str, Any]]:
             "height": each.height,
             "fps": each.fps,
             "token": storable(each.token, 200),
+            "bit_rate_bps": each.bit_rate_bps,
         }
         for each in profiles
     ]

@@ -13,7 +13,8 @@ from registry.models.base import DOCUMENT, ID, Base, UtcDateTime, Versioned, tab
 class DeviceRow(Versioned, Base):
     """secret: the password as the gateway sealed it; the registry never sees it in clear.
 
-    sources: what the last probe found, a list of objects as in `registry.sources`.
+    sources: what the last probe found, a list of objects as in `registry.sources`. notes: what was
+    odd about it, sentences for a person.
     """
 
     __tablename__ = "devices"
@@ -27,7 +28,7 @@ class DeviceRow(Versioned, Base):
     settings: Mapped[dict[str, Any]] = mapped_column(DOCUMENT)
     manufacturer: Mapped[str] = mapped_column(String(200))
     model: Mapped[str] = mapped_column(String(200))
-    serial: Mapped[str] = mapped_column(String(200))
+    serial: Mapped[str] = mapped_column(String(200), index=True)
     firmware: Mapped[str] = mapped_column(String(200))
     endpoint_reference: Mapped[str] = mapped_column(String(200), index=True)
     clock_offset_s: Mapped[float | None]
@@ -35,6 +36,7 @@ class DeviceRow(Versioned, Base):
     status_since: Mapped[datetime] = mapped_column(UtcDateTime)
     last_error: Mapped[str] = mapped_column(Text)
     sources: Mapped[list[Any]] = mapped_column(DOCUMENT)
+    notes: Mapped[list[Any] | None] = mapped_column(DOCUMENT)
 
     __table_args__ = (
         Unique("organization_id", "adapter", "endpoint"),
