@@ -1,4 +1,4 @@
-"""Short H.264 clips, encoded once with libx264 and looped by the simulated cameras.
+"""Short H.264 and H.265 clips, encoded once and looped by the simulated cameras.
 
 A clip is a street with a walker and a car that move, and a running clock burnt in. Clips are
 shared: a fleet encodes a handful, never one for each camera. The wall clock is not burnt in but
@@ -22,13 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 H264Profile = Literal["baseline", "main"]
+Codec = Literal["h264", "h265"]
 Plane = NDArray[np.uint8]
 
 WALL_CLOCK_UUID: Final = bytes.fromhex("5d1f7c3e9ab84e6c8f21c4a7d36be095")
 WALL_CLOCK_DIGITS: Final = 20
 
-_CACHE_MAGIC: Final = b"hutong clip 1\n"
+_CACHE_MAGIC: Final = b"hutong clip 2\n"
 _NAL_IDR, _NAL_SEI, _NAL_SPS, _NAL_PPS, _NAL_AUD = 5, 6, 7, 8, 9
+_H265_VPS, _H265_SPS, _H265_PPS, _H265_SEI = 32, 33, 34, 39
 _START_CODE: Final = re.compile(rb"\x00\x00\x00?\x01")
 _WALL_CLOCK: Final = re.compile(re.escape(WALL_CLOCK_UUID) + rb"(\d{20})")
 
@@ -55,7 +57,7 @@ class ClipParameters:
     """What a clip looks like; two equal ones give the same clip.
 
     width, height: even, in pixels. duration_s is rounded to whole groups of pictures. variant
-    chooses hue and buildings.
+    chooses hue and buildings. profile: of H.264.
     """
 
     width: int = 640
@@ -66,6 +68,7 @@ class ClipParameters:
     profile: H264Profile = "baseline"
     bitrate_bps: int = 500_000
     variant: int = 0
+    codec: Codec = "h264"
 
     def __post_init__(self) -> None:
         if self.width % 2 or self.height % 2 or min(self.width, self.height) < 90:
@@ -87,7 +90,7 @@ class Clip:
     """An encoded clip.
 
     frames: for each access unit its slice NAL units, without start codes and without parameter
-    sets. pictures: one JPEG for each group of pictures, of its first frame.
+    sets. pictures: one JPEG for each group of pictures, of its first frame. vps: of H.265.
     """
 
     parameters: ClipParameters
@@ -95,23 +98,34 @@ class Clip:
     pps: bytes
     frames: tuple[tuple[bytes, ...], ...]
     pictures: tuple[bytes, ...]
+    vps: bytes = b""
+
+    @property
+    def parameter_sets(self) -> tuple[bytes, ...]:
+        return (self.vps, self.sps, self.pps) if self.vps else (self.sps, self.pps)
 
     def is_keyframe(self, index: int) -> bool:
-        return self.frames[index][0][0] & 0x1F == _NAL_IDR
+        kind = _nal_type(self.parameters.codec, self.frames[index][0])
+        return 16 <= kind <= 21 if self.vps else kind == _NAL_IDR
 
     def picture(self, index: int) -> bytes:
         """The JPEG of the last keyframe at or before the frame with that index."""
         return self.pictures[index // self.parameters.gop_frames]
 
 
-def wall_clock_sei(time_ns: int) -> bytes:
+def wall_clock_sei(time_ns: int, codec: Codec = "h264") -> bytes:
     """An SEI NAL unit (user data unregistered) that carries a wall clock time, ns since 1970.
 
     The time is 20 decimal digits: no zero bytes, so that it needs no emulation prevention and can
-    be overwritten in place. Source: ITU-T H.264, D.1.7.
+    be overwritten in place. Source: ITU-T H.264, D.1.7; H.265, D.2.7.
     """
     payload = WALL_CLOCK_UUID + b"%020d" % time_ns
-    return bytes((_NAL_SEI, 5, len(payload))) + payload + b"\x80"
+    head = bytes((_NAL_SEI,)) if codec == "h264" else bytes((_H265_SEI << 1, 1))
+    return head + bytes((5, len(payload))) + payload + b"\x80"
+
+
+def _nal_type(codec: Codec, nal: bytes) -> int:
+    return nal[0] & 0x1F if codec == "h264" else nal[0] >> 1 & 0x3F
 
 
 def read_wall_clock_ns(data: bytes | bytearray | memoryview) -> int | None:
@@ -137,31 +151,7 @@ def load_clip(parameters: ClipParameters, cache: Path | None = None) -> Clip:
 
 def encode_clip(parameters: ClipParameters) -> Clip:
     """Draw and encode a clip; 6 s of 640x360 take about a third of a second of one core."""
-    encoder = av.CodecContext.create("libx264", "w")
-    assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = parameters.width, parameters.height, "yuv420p"
-    encoder.time_base = Fraction(1, parameters.fps)
-    encoder.framerate = Fraction(parameters.fps)
-    encoder.bit_rate = parameters.bitrate_bps
-    encoder.options = {
-        "preset": "ultrafast",
-        "tune": "zerolatency",
-        "profile": parameters.profile,
-        "threads": "1",
-        "maxrate": str(parameters.bitrate_bps),
-        "bufsize": str(parameters.bitrate_bps),
-        "x264-params": ":".join(
-            (
-                f"keyint={parameters.gop_frames}",
-                f"min-keyint={parameters.gop_frames}",
-                "scenecut=0",
-                "bframes=0",
-                "sliced-threads=0",
-                # ultrafast alone leaves out CABAC, and the stream would be baseline after all
-                f"cabac={int(parameters.profile == 'main')}",
-            )
-        ),
-    }
+    encoder = _encoder(parameters)
     units: list[bytes] = []
     pictures: list[bytes] = []
     for index, planes in enumerate(_draw(parameters)):
@@ -173,15 +163,56 @@ def encode_clip(parameters: ClipParameters) -> Clip:
             pictures.append(_jpeg(frame))
     units += [bytes(packet) for packet in encoder.encode(None)]
     nals = [_split_annexb(unit) for unit in units]
-    first = {nal[0] & 0x1F: nal for nal in nals[0]}
-    skipped = (_NAL_SEI, _NAL_SPS, _NAL_PPS, _NAL_AUD)
+    first = {_nal_type(parameters.codec, nal): nal for nal in nals[0]}
+    is_h265 = parameters.codec == "h265"
+    skipped = (
+        (_H265_VPS, _H265_SPS, _H265_PPS, _H265_SEI)
+        if is_h265
+        else (_NAL_SEI, _NAL_SPS, _NAL_PPS, _NAL_AUD)
+    )
     return Clip(
         parameters=parameters,
-        sps=first[_NAL_SPS],
-        pps=first[_NAL_PPS],
-        frames=tuple(tuple(n for n in unit if n[0] & 0x1F not in skipped) for unit in nals),
+        vps=first[_H265_VPS] if is_h265 else b"",
+        sps=first[_H265_SPS if is_h265 else _NAL_SPS],
+        pps=first[_H265_PPS if is_h265 else _NAL_PPS],
+        frames=tuple(
+            tuple(nal for nal in unit if _nal_type(parameters.codec, nal) not in skipped)
+            for unit in nals
+        ),
         pictures=tuple(pictures),
     )
+
+
+def _encoder(parameters: ClipParameters) -> av.VideoCodecContext:
+    is_h265 = parameters.codec == "h265"
+    encoder = av.CodecContext.create("libx265" if is_h265 else "libx264", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = parameters.width, parameters.height, "yuv420p"
+    encoder.time_base = Fraction(1, parameters.fps)
+    encoder.framerate = Fraction(parameters.fps)
+    encoder.bit_rate = parameters.bitrate_bps
+    gop = parameters.gop_frames
+    shared = (f"keyint={gop}", f"min-keyint={gop}", "scenecut=0", "bframes=0")
+    encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "threads": "1"}
+    if is_h265:
+        quiet = (
+            "open-gop=0",
+            "log-level=none",
+            "pools=none",
+            "frame-threads=1",
+            "repeat-headers=1",
+        )
+        encoder.options |= {"x265-params": ":".join((*shared, *quiet))}
+        return encoder
+    # ultrafast alone leaves out CABAC, and the stream would be baseline after all
+    cabac = f"cabac={int(parameters.profile == 'main')}"
+    encoder.options |= {
+        "profile": parameters.profile,
+        "maxrate": str(parameters.bitrate_bps),
+        "bufsize": str(parameters.bitrate_bps),
+        "x264-params": ":".join((*shared, "sliced-threads=0", cabac)),
+    }
+    return encoder
 
 
 def _split_annexb(data: bytes) -> list[bytes]:
@@ -293,7 +324,13 @@ def _cache_key(parameters: ClipParameters) -> str:
 
 
 def _write_cached(path: Path, clip: Clip) -> None:
-    parts = [clip.sps, clip.pps, *clip.pictures, *(nal for unit in clip.frames for nal in unit)]
+    parts = [
+        clip.vps,
+        clip.sps,
+        clip.pps,
+        *clip.pictures,
+        *(nal for unit in clip.frames for nal in unit),
+    ]
     index = {
         "pictures": len(clip.pictures),
         "units": [len(unit) for unit in clip.frames],
@@ -330,11 +367,12 @@ def _read_cached(path: Path, parameters: ClipParameters) -> Clip | None:
         parts.append(blob[offset : offset + size])
         offset += size
     pictures = index["pictures"]
-    nals = iter(parts[2 + pictures :])
+    nals = iter(parts[3 + pictures :])
     return Clip(
         parameters=parameters,
-        sps=parts[0],
-        pps=parts[1],
-        pictures=tuple(parts[2 : 2 + pictures]),
+        vps=parts[0],
+        sps=parts[1],
+        pps=parts[2],
+        pictures=tuple(parts[3 : 3 + pictures]),
         frames=tuple(tuple(next(nals) for _ in range(count)) for count in index["units"]),
     )

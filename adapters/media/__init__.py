@@ -3,7 +3,7 @@
 `open_stream(source)` is all that most callers need.
 """
 
-from adapters.media.rtsp import RtspLimits
+from adapters.media.limits import RtspLimits
 from adapters.media.slots import ThreadSlots
 from adapters.media.stream import MediaStream, open_stream
 

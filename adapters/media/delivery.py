@@ -10,7 +10,7 @@ from adapters.base import AccessUnit, MediaItem, TrackFormat
 
 class MediaQueue:
     """Items of a stream, newest kept: when it is full all that waits is dropped and counted, and
-    what follows begins at the next keyframe, marked as a discontinuity.
+    what follows begins at each track's next keyframe, marked as a discontinuity.
 
     For one event loop and one consumer, which either takes item after item, or has them poured
     to it as they come. limit: items that may wait.
@@ -19,7 +19,7 @@ class MediaQueue:
     def __init__(self, limit: int = 512) -> None:
         self._limit = limit
         self._items: deque[MediaItem] = deque()
-        self._awaiting_key = False
+        self._resumed: set[int] | None = None
         self._error: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._sink: Callable[[MediaItem], None] | None = None
@@ -35,11 +35,11 @@ class MediaQueue:
         if isinstance(item, AccessUnit):
             if len(self._items) >= self._limit:
                 self._drop_waiting()
-            if self._awaiting_key:
+            if self._resumed is not None and item.track not in self._resumed:
                 if not item.keyframe:
                     self.dropped += 1
                     return
-                self._awaiting_key = False
+                self._resumed.add(item.track)
                 item = dataclasses.replace(item, discontinuity=True)
         elif len(self._items) >= self._limit:
             self._drop_waiting()
@@ -81,7 +81,7 @@ class MediaQueue:
         formats = {item.track: item for item in self._items if isinstance(item, TrackFormat)}
         self.dropped += sum(isinstance(item, AccessUnit) for item in self._items)
         self._items = deque(formats.values())
-        self._awaiting_key = True
+        self._resumed = set()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

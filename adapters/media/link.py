@@ -7,6 +7,8 @@ from typing import cast
 from adapters.errors import AdapterError, ProtocolViolation, Unreachable
 from adapters.media import wire
 
+_MAX_UNSENT_BYTES = 64 * 1024
+
 
 class RtspLink(asyncio.Protocol):
     """Hands packets out, and answers to whoever waits for them.
@@ -24,7 +26,6 @@ class RtspLink(asyncio.Protocol):
         self._heard_bytes = 0
         self.transport: asyncio.Transport | None = None
         self.closed: asyncio.Future[None] = loop.create_future()
-        self.last_heard_s = loop.time()
         self.on_packet: Callable[[int, bytes], None] = lambda channel, payload: None
         self.on_lost: Callable[[AdapterError], None] = lambda error: None
 
@@ -33,7 +34,6 @@ class RtspLink(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self.last_heard_s = self._loop.time()
         self._heard_bytes += len(data)
         try:
             for message in self._reader.feed(data, self.on_packet):
@@ -54,9 +54,18 @@ class RtspLink(asyncio.Protocol):
                 waiter = self._waiting.popitem()[1]
             if waiter is not None and not waiter.done():
                 waiter.set_result(message)
-        elif self.transport is not None:
-            cseq = next(iter(message.headers.get("cseq", ())), "0")
-            self.transport.write(wire.reply(cseq))
+        else:
+            self._answer(message)
+
+    def _answer(self, asked: wire.ServerRequest) -> None:
+        if self.transport is None:
+            return
+        if self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+            raise ProtocolViolation("it asks and asks, and reads no answer")
+        cseq = next(iter(asked.headers.get("cseq", ())), "0")
+        self.transport.write(wire.reply(cseq))
+        if asked.method == "REDIRECT":
+            self._fail(Unreachable("it asks to be read elsewhere", device=self._location))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(Unreachable("the connection broke", device=self._location))
@@ -80,13 +89,13 @@ class RtspLink(asyncio.Protocol):
             self.transport.write(data)
         return waiter
 
-    def tell(self, data: bytes) -> None:
-        """Send a request whose answer does not matter."""
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(data)
-
     def forget(self, cseq: int) -> None:
         self._waiting.pop(cseq, None)
+
+    @property
+    def packets(self) -> int:
+        """Interleaved packets so far."""
+        return self._reader.packets
 
     @property
     def babbled(self) -> bool:

@@ -1,144 +1,176 @@
-"""The other reader: PyAV, for streams that the native one cannot read (UDP, TLS, JPEG …)."""
+"""The reader that goes through FFmpeg's libraries, for payloads that the native one cannot read.
+
+FFmpeg gets a description of one track and its RTP packets, and nothing else: connecting, signing
+in, TLS, redirects and UDP stay with our own session, so no password ever reaches it.
+"""
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import av
 import av.error
 
 from adapters.base import AccessUnit, MediaItem, TrackFormat
-from adapters.errors import (
-    AdapterError,
-    AuthenticationFailed,
-    NotSupported,
-    ProtocolViolation,
-    TimedOut,
-    Unreachable,
-)
-from adapters.events import RtspSource
-from adapters.media.address import parse_address
-from adapters.media.delivery import MediaQueue
+from adapters.errors import AdapterError, NotSupported, ProtocolViolation, Unreachable
 from adapters.media.h264 import H264
 from adapters.media.h265 import H265
 from adapters.media.jpeg import jpeg_size
 from adapters.media.nal import NalCodec, NalKind, split_annex_b
-from adapters.media.rtsp import RtspLimits
-from adapters.media.slots import ThreadSlots
+from adapters.media.rtp import Arrival, SequenceOrder, parse_rtp
+from adapters.media.sdp import Media
 from adapters.media.track import UnitGate
 
-
-class PyavStream:
-    """What `open_pyav` yields: an async iterator of `MediaItem`."""
-
-    reader = "pyav"
-
-    def __init__(self, queue: MediaQueue) -> None:
-        self._queue = queue
-
-    @property
-    def dropped(self) -> int:
-        """Units dropped because the consumer was slow."""
-        return self._queue.dropped
-
-    def __aiter__(self) -> AsyncIterator[MediaItem]:
-        return self
-
-    async def __anext__(self) -> MediaItem:
-        return await self._queue.take()
-
-    async def pour(self, sink: Callable[[MediaItem], None]) -> None:
-        """See `MediaStream.pour`."""
-        await self._queue.pour(sink)
+MAX_WAITING_PACKETS = 2_048
+_BUFFER_BYTES = 65_536
+_PASSED_ON = ("rtpmap", "fmtp", "framesize", "framerate", "x-dimensions")
 
 
-@contextlib.asynccontextmanager
-async def open_pyav(
-    source: RtspSource, limits: RtspLimits | None = None, slots: ThreadSlots | None = None
-) -> AsyncIterator[PyavStream]:
-    """Play a stream in a thread of its own.
+def description_of(media: Media) -> bytes:
+    """A session description of this one track, as FFmpeg wants it."""
+    lines = [
+        *("v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0"),
+        f"m={media.kind} 0 RTP/AVP {media.payload_type}",
+        *(f"a={name}:{value}" for name, value in media.lines if name in _PASSED_ON),
+    ]
+    return ("\r\n".join(lines) + "\r\n").encode()
 
-    Leaving waits for that thread, which looks up after each packet and at the latest when a read
-    times out. Raises, here or while iterating: AdapterError.
+
+class _PacketFile:
+    """What FFmpeg reads from: the description, its end, and then packet after packet.
+
+    Filled from the event loop, read from the reader's thread. lost: whether packets are missing
+    before those that come next; taken back by whoever asks.
     """
-    with (slots or ThreadSlots()).taken():
-        loop = asyncio.get_running_loop()
-        queue = MediaQueue()
-        ended: asyncio.Future[None] = loop.create_future()
-        reading = _Reading(source, limits or RtspLimits(), loop, queue, ended)
-        thread = threading.Thread(target=reading.run, name="pyav-reader")
-        thread.start()
-        try:
-            yield PyavStream(queue)
-        finally:
-            reading.stop.set()
-            await asyncio.shield(ended)
-            thread.join()
+
+    def __init__(self, description: bytes) -> None:
+        self._heads = deque((description, b""))
+        self._packets: deque[bytes] = deque()
+        self._ready = threading.Condition()
+        self._order = SequenceOrder()
+        self._gap = False
+        self._closed = False
+        self.dropped = 0
+
+    def put(self, packet: bytes) -> None:
+        """Raises: ProtocolViolation for what is no RTP packet."""
+        arrival = self._order.see(parse_rtp(packet).sequence)
+        with self._ready:
+            full = len(self._packets) >= MAX_WAITING_PACKETS
+            if full or len(packet) > _BUFFER_BYTES:
+                self.dropped += 1
+                self._gap = True
+                return
+            self._gap = self._gap or arrival is Arrival.GAP
+            self._packets.append(packet)
+            self._ready.notify()
+
+    def close(self) -> None:
+        with self._ready:
+            self._closed = True
+            self._ready.notify()
+
+    def take_gap(self) -> bool:
+        with self._ready:
+            gap, self._gap = self._gap, False
+        return gap
+
+    def read(self, size: int) -> bytes:
+        """For FFmpeg: one packet, which is never longer than what it asks for."""
+        if self._heads:
+            return self._heads.popleft()
+        with self._ready:
+            while not self._packets:
+                if self._closed:
+                    return b""
+                self._ready.wait()
+            return b"" if self._closed else self._packets.popleft()
 
 
-class _Reading:
-    """The thread's side."""
+class PyavReading:
+    """One track in a thread of its own, from `start` to `aclose`.
+
+    put(item), failed(error): called on the event loop.
+    """
 
     def __init__(
         self,
-        source: RtspSource,
-        limits: RtspLimits,
-        loop: asyncio.AbstractEventLoop,
-        queue: MediaQueue,
-        ended: "asyncio.Future[None]",
+        media: Media,
+        put: Callable[[MediaItem], None],
+        failed: Callable[[AdapterError], None],
+        location: str,
     ) -> None:
-        self._source = source
-        self._address = parse_address(source.url)
-        self._limits = limits
-        self._loop = loop
-        self._queue = queue
-        self._ended = ended
-        self.stop = threading.Event()
+        self._loop = asyncio.get_running_loop()
+        self._file = _PacketFile(description_of(media))
+        self._put = put
+        self._failed = failed
+        self._location = location
+        self._stopping = False
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, name="pyav-reader")
 
-    def run(self) -> None:
+    @property
+    def dropped(self) -> int:
+        """Packets that the thread was too slow for."""
+        return self._file.dropped
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def push(self, packet: bytes) -> None:
+        """An RTP packet. Raises: ProtocolViolation when it is none."""
+        self._file.put(packet)
+
+    async def aclose(self) -> None:
+        self._stopping = True
+        self._file.close()
+        await asyncio.shield(self._ended)
+        self._thread.join()
+
+    def _run(self) -> None:
         try:
             error = self._read()
         except AdapterError as raised:
-            error = raised
+            error = type(raised)(raised.message, device=self._location)
         except av.error.FFmpegError as raised:
-            # Not chained: PyAV's error shows the address with its password.
-            error = _error_of(raised, self._address.location)
+            text = f"PyAV cannot read it: {raised.strerror}"
+            error = ProtocolViolation(text, device=self._location)
         except Exception as raised:
-            error = ProtocolViolation(f"the reader failed: {type(raised).__name__}")
+            text = f"the reader failed: {type(raised).__name__}"
+            error = ProtocolViolation(text, device=self._location)
         # The loop is closed only when the process ends without waiting for us.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._end, error)
 
     def _end(self, error: AdapterError) -> None:
-        self._queue.fail(error)
+        if not self._stopping:
+            self._failed(error)
         if not self._ended.done():
             self._ended.set_result(None)
 
     def _read(self) -> AdapterError:
-        address = self._address
-        username = self._source.username or address.username
-        password = self._source.password.reveal() if self._source.username else address.password
         options = {
-            "rtsp_transport": "udp" if self._source.transport == "udp" else "tcp",
-            "allowed_media_types": "video",
+            "sdp_flags": "custom_io",
             "analyzeduration": "0",
             "probesize": "32",
+            "reorder_queue_size": "0",
         }
-        timeouts = (self._limits.connect_s, self._limits.silence_s / 2)
-        url = address.with_credentials(username, password)
-        with av.open(url, options=options, timeout=timeouts) as container:
+        with av.open(
+            self._file, "r", format="sdp", options=options, buffer_size=_BUFFER_BYTES
+        ) as container:
             videos = container.streams.video
             if not videos:
-                return NotSupported("the stream has no video", device=address.location)
+                return NotSupported("PyAV finds no video in it", device=self._location)
             items = _items_of(videos[0])
             for packet in container.demux(videos[0]):
-                if self.stop.is_set():
+                if self._stopping:
                     break
-                for item in items.of(packet):
-                    self._loop.call_soon_threadsafe(self._queue.put, item)
-        return Unreachable("the stream ended", device=address.location)
+                for item in items.of(packet, self._file.take_gap()):
+                    self._loop.call_soon_threadsafe(self._put, item)
+        return Unreachable("the stream ended", device=self._location)
 
 
 class _NalItems:
@@ -151,7 +183,7 @@ class _NalItems:
         self._gate = UnitGate(codec, split_annex_b(extradata))
         self._time_us = 0
 
-    def of(self, packet: Any) -> list[MediaItem]:
+    def of(self, packet: Any, gap: bool) -> list[MediaItem]:
         nals: list[bytes] = []
         picture = NalKind.OTHER
         for nal in split_annex_b(bytes(packet)):
@@ -161,7 +193,7 @@ class _NalItems:
             elif kind is not NalKind.DELIMITER:
                 nals.append(nal)
                 picture = kind if kind is not NalKind.OTHER else picture
-        if packet.is_corrupt:
+        if packet.is_corrupt or gap:
             self._gate.interrupt()
             return []
         if picture is NalKind.OTHER:
@@ -179,7 +211,7 @@ class _JpegItems:
         self._size = (0, 0)
         self._zero_us: int | None = None
 
-    def of(self, packet: Any) -> list[MediaItem]:
+    def of(self, packet: Any, gap: bool) -> list[MediaItem]:
         data = bytes(packet)
         try:
             size = jpeg_size(data)
@@ -193,7 +225,8 @@ class _JpegItems:
         if self._zero_us is None:
             self._zero_us = time_us
         pts_us = max(0, time_us - self._zero_us)
-        items.append(AccessUnit(track=0, pts_us=pts_us, keyframe=True, data=data))
+        unit = AccessUnit(track=0, pts_us=pts_us, keyframe=True, data=data, discontinuity=gap)
+        items.append(unit)
         return items
 
 
@@ -212,13 +245,3 @@ def _items_of(stream: Any) -> _NalItems | _JpegItems:
     if name == "mjpeg":
         return _JpegItems(stream)
     raise NotSupported(f"video in {name} is not shown without transcoding")
-
-
-def _error_of(error: av.error.FFmpegError, device: str) -> AdapterError:
-    if isinstance(error, av.error.HTTPUnauthorizedError):
-        return AuthenticationFailed("it refused the name or password", device=device)
-    if isinstance(error, av.error.ExitError):
-        return TimedOut("nothing came in time", device=device)
-    if isinstance(error, av.error.InvalidDataError | av.error.HTTPClientError):
-        return ProtocolViolation(f"it cannot be read: {error.strerror}", device=device)
-    return Unreachable(f"it cannot be read: {error.strerror}", device=device)

@@ -89,6 +89,12 @@ class MediaClock:
         self._step = clock_rate_hz // 25
         self.jumps = 0
 
+    def at_us(self, timestamp: int) -> int:
+        """What time a timestamp near the last one stands for, without going there."""
+        last = timestamp if self._last is None else self._last
+        delta = (timestamp - last + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+        return (self._ticks + delta) * 1_000_000 // self._rate_hz
+
     def time_us(self, timestamp: int) -> int:
         """Microseconds since the first timestamp; may go back where pictures are reordered."""
         if self._last is None:

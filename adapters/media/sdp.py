@@ -13,7 +13,8 @@ _MAX_MEDIA = 64
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
     """One track. kind: ``video``, ``audio``, ``application``. codec: encoding name in capitals.
-    control: as announced, empty if absent. fmtp: names in lower case. fps: 0 if not announced."""
+    control: as announced, empty if absent. fmtp: names in lower case. fps: 0 if not announced.
+    channels: of audio. lines: all attributes as announced, names in lower case."""
 
     kind: str
     payload_type: int
@@ -23,6 +24,8 @@ class Media:
     fmtp: Mapping[str, str]
     fps: float
     direction: str
+    channels: int = 1
+    lines: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +81,15 @@ def _media_line(value: str) -> _Section:
 
 def _media(section: _Section) -> Media:
     codec, rate_hz = _STATIC.get(section.payload_type, ("", 0))
+    channels = 1
     fmtp: dict[str, str] = {}
     for attribute, content in section.lines:
         head, _, rest = content.partition(" ")
         if attribute == "rtpmap" and _is_for(head, section):
             parts = rest.strip().split("/")
             codec = parts[0].strip().upper()
-            rate_hz = _rate(parts[1]) if len(parts) > 1 else 0
+            rate_hz = _number(parts[1]) if len(parts) > 1 else 0
+            channels = (_number(parts[2]) if len(parts) > 2 else 0) or 1
         elif attribute == "fmtp" and _is_for(head, section):
             fmtp.update(_parameters(rest))
     attributes = dict(section.lines)
@@ -98,6 +103,8 @@ def _media(section: _Section) -> Media:
         fmtp=fmtp,
         fps=_frame_rate(attributes),
         direction=next(iter(directions), ""),
+        channels=channels,
+        lines=tuple(section.lines),
     )
 
 
@@ -105,7 +112,7 @@ def _is_for(payload_type: str, section: _Section) -> bool:
     return payload_type.strip() == str(section.payload_type)
 
 
-def _rate(text: str) -> int:
+def _number(text: str) -> int:
     text = text.strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
 

@@ -1,22 +1,31 @@
-"""One way to open any stream: natively where that works, through PyAV where it does not."""
+"""One way to open any stream, whoever delivers it."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from adapters.base import MediaItem, MediaSource, PacketSource
-from adapters.errors import NotSupported
-from adapters.media.native import open_native
-from adapters.media.rtsp import RtspLimits
+from adapters.media.limits import RtspLimits
+from adapters.media.reading import open_rtsp
 from adapters.media.slots import ThreadSlots
 
 
 class MediaStream(Protocol):
     """An async iterator of items. reader: ``native``, ``pyav``, or ``adapter`` where the adapter
-    delivers the items itself."""
+    delivers the items itself. reason: why it is PyAV, else empty. transport: ``tcp``, ``udp``, or
+    empty. audio_reason: why audio that is there is not passed on, else empty."""
 
     @property
     def reader(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def transport(self) -> str: ...
+
+    @property
+    def audio_reason(self) -> str: ...
 
     def __aiter__(self) -> AsyncIterator[MediaItem]: ...
 
@@ -27,6 +36,7 @@ class MediaStream(Protocol):
 
 class _AdapterStream:
     reader = "adapter"
+    reason = transport = audio_reason = ""
 
     def __init__(self, items: AsyncIterator[MediaItem]) -> None:
         self._items = items
@@ -45,31 +55,17 @@ async def open_stream(
     *,
     limits: RtspLimits | None = None,
     slots: ThreadSlots | None = None,
+    audio: bool = False,
 ) -> AsyncIterator[MediaStream]:
     """Play a source, whoever can read it.
 
-    slots: bounds the PyAV threads of all streams that are given the same.
+    slots: bounds the PyAV threads of all streams that are given the same. audio: ask for the
+    camera's audio too; it comes as track 1.
     Raises, here or while iterating: AdapterError.
     """
-    async with contextlib.AsyncExitStack() as stack:
-        stream: MediaStream
-        if isinstance(source, PacketSource):
-            stream = _AdapterStream(await stack.enter_async_context(source.open()))
-        elif source.transport != "tcp":
-            stream = await stack.enter_async_context(_through_pyav(source, limits, slots))
-        else:
-            try:
-                stream = await stack.enter_async_context(open_native(source, limits))
-            except NotSupported:
-                stream = await stack.enter_async_context(_through_pyav(source, limits, slots))
-        yield stream
-
-
-def _through_pyav(
-    source: MediaSource, limits: RtspLimits | None, slots: ThreadSlots | None
-) -> contextlib.AbstractAsyncContextManager[MediaStream]:
-    # Imported here: FFmpeg's libraries take memory that most processes never need.
-    from adapters.media.pyav import open_pyav
-
-    assert not isinstance(source, PacketSource)
-    return open_pyav(source, limits, slots)
+    if isinstance(source, PacketSource):
+        async with source.open() as items:
+            yield _AdapterStream(items)
+    else:
+        async with open_rtsp(source, limits, slots, audio=audio) as stream:
+            yield stream

@@ -7,17 +7,18 @@ from collections.abc import Iterable
 from adapters.base import AccessUnit, MediaItem, TrackFormat
 from adapters.errors import ProtocolViolation
 from adapters.media.nal import NalCodec, NalKind, VideoFormat, join_with_lengths
-from adapters.media.rtp import Arrival, MediaClock, RtpPacket, SequenceOrder
+from adapters.media.rtp import Arrival, MediaClock, RtpPacket, SequenceOrder, parse_rtp
 
 MAX_UNIT_BYTES = 16 * 1024 * 1024
 
 
 @dataclasses.dataclass(slots=True)
 class TrackCounters:
-    """What a track went through. bad: packets that could not be read; skipped: access units left
-    out while a keyframe was awaited."""
+    """What a track went through. bad: packets that could not be read; other: those of another
+    payload type than agreed; skipped: access units left out while a keyframe was awaited."""
 
     packets: int = 0
+    other: int = 0
     lost: int = 0
     late: int = 0
     bad: int = 0
@@ -84,6 +85,10 @@ class UnitGate:
 
     def parameter(self, nal: bytes) -> None:
         self._sets.see(nal)
+
+    def pts_us(self, time_us: int) -> int | None:
+        """The presentation time of a moment of the track's own clock; None before it began."""
+        return None if self._zero_us is None else time_us - self._zero_us
 
     def unit(self, nals: list[bytes], kind: NalKind, time_us: int) -> list[MediaItem]:
         """What may be shown of one access unit: at most a format and the unit itself.
@@ -165,7 +170,32 @@ class VideoTrack:
         self._timestamp = -1
         self._finished = -1
         self._marker_ends = True
+        self._payload_type = -1
         self.counters = self._gate.counters
+
+    def expect(self, payload_type: int) -> None:
+        """Packets of another type are passed over, unless the camera sends no others: some
+        announce one type and send another."""
+        self._payload_type = payload_type
+
+    def take(self, data: bytes) -> list[MediaItem]:
+        """`push` for a packet as it came. Raises: ProtocolViolation when it is none."""
+        packet = parse_rtp(data)
+        if packet.payload_type != self._payload_type and self._is_other(packet.payload_type):
+            self.counters.other += 1
+            return []
+        return self.push(packet)
+
+    def _is_other(self, payload_type: int) -> bool:
+        # 72 to 76 are what reports of RTCP look like.
+        if self.counters.packets or 72 <= payload_type <= 76:
+            return self._payload_type >= 0
+        self._payload_type = payload_type
+        return False
+
+    def pts_us(self, timestamp: int) -> int | None:
+        """The presentation time of an RTP timestamp near the last; None before it began."""
+        return self._gate.pts_us(self._clock.at_us(timestamp))
 
     def push(self, packet: RtpPacket) -> list[MediaItem]:
         """The items that this packet completes. Raises: NotSupported for packets of a mode that

@@ -187,15 +187,42 @@ def parse_session(header: str) -> Session:
     value = value.strip()
     known = key.strip().lower() == "timeout" and value.isascii() and value.isdigit()
     timeout_s = int(value) if known and len(value) < 6 else 60
-    return Session(name.strip(), timeout_s if 5 <= timeout_s <= 3600 else 60)
+    return Session(name.strip(), timeout_s if 1 <= timeout_s <= 3600 else 60)
 
 
-def agreed_channel(transport: str) -> int | None:
-    """The channel of RTP in a Transport header; None when it is not interleaved."""
-    for part in transport.split(";"):
-        name, _, value = part.strip().partition("=")
-        if name.lower() == "interleaved":
-            first = value.partition("-")[0].strip()
-            if first.isascii() and first.isdigit() and int(first) < 256:
-                return int(first)
-    return None
+class Transport(NamedTuple):
+    """What a server agreed to in SETUP. tcp: None where it does not say. channels: of RTP and
+    RTCP within the connection; server_ports: of RTP and RTCP over UDP; source: where it sends
+    from. Each is None or empty where it does not say, or says nonsense."""
+
+    tcp: bool | None
+    channels: tuple[int, int] | None
+    server_ports: tuple[int, int] | None
+    source: str
+
+
+def parse_transport(header: str) -> Transport:
+    """The first transport of a Transport header."""
+    protocol, *options = header.partition(",")[0].split(";")
+    values = {
+        name.strip().lower(): value.strip()
+        for name, _, value in (option.partition("=") for option in options)
+    }
+    words = protocol.strip().upper().split("/")
+    channels = _pair(values.get("interleaved", ""), 255)
+    tcp = "TCP" in words or channels is not None if header.strip() else None
+    return Transport(
+        tcp, channels, _pair(values.get("server_port", ""), 65_535), values.get("source", "")
+    )
+
+
+def _pair(text: str, most: int) -> tuple[int, int] | None:
+    first, found, second = text.partition("-")
+    numbers = []
+    for part in (first, second) if found else (first,):
+        part = part.strip()
+        if not (part.isascii() and part.isdigit() and len(part) < 6):
+            return None
+        numbers.append(int(part))
+    low, high = numbers[0], numbers[1] if found else numbers[0] + 1
+    return (low, high) if low <= most and high <= most else None

@@ -15,7 +15,7 @@ from pydantic import (
 from adapters.errors import InvalidSettings
 from adapters.events import RtspSource, Secret
 from adapters.media.address import parse_address
-from adapters.media.rtsp import RtspLimits
+from adapters.media.limits import RtspLimits
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""HTTP and RTSP authentication, the server's side: Digest (MD5) and Basic.
+"""HTTP and RTSP authentication, the server's side: Digest (MD5, SHA-256) and Basic.
 
-Source: RFC 2617 (and RFC 2069 where a client sends no qop), RFC 2326 section 14.
+Source: RFC 7616 and 2617 (and RFC 2069 where a client sends no qop), RFC 2326 section 14.
 """
 
 import base64
@@ -40,10 +40,12 @@ def parse_authorization(header: str) -> Authorization | None:
     return None
 
 
-def digest_challenge(realm: str, nonce: str, *, stale: bool = False, qop: bool = False) -> str:
-    """The value of a WWW-Authenticate header for Digest."""
+def digest_challenge(
+    realm: str, nonce: str, *, stale: bool = False, qop: bool = False, algorithm: str = '"MD5"'
+) -> str:
+    """The value of a WWW-Authenticate header for Digest. algorithm: as it stands there."""
     return (
-        f'Digest realm="{realm}", nonce="{nonce}", algorithm="MD5"'
+        f'Digest realm="{realm}", nonce="{nonce}", algorithm={algorithm}'
         + (', qop="auth"' if qop else "")
         + (', stale="true"' if stale else "")
     )
@@ -53,14 +55,15 @@ def digest_response(
     parameters: Mapping[str, str], *, method: str, username: str, password: str, realm: str
 ) -> str:
     """The response a client that knows the password would have sent with these parameters."""
-    ha1 = _md5(f"{username}:{realm}:{password}")
-    ha2 = _md5(f"{method}:{parameters.get('uri', '')}")
+    digest = _sha256 if parameters.get("algorithm", "").upper() == "SHA-256" else _md5
+    ha1 = digest(f"{username}:{realm}:{password}")
+    ha2 = digest(f"{method}:{parameters.get('uri', '')}")
     nonce = parameters.get("nonce", "")
     qop = parameters.get("qop", "")
     if not qop:
-        return _md5(f"{ha1}:{nonce}:{ha2}")
+        return digest(f"{ha1}:{nonce}:{ha2}")
     count, cnonce = parameters.get("nc", ""), parameters.get("cnonce", "")
-    return _md5(f"{ha1}:{nonce}:{count}:{cnonce}:{qop}:{ha2}")
+    return digest(f"{ha1}:{nonce}:{count}:{cnonce}:{qop}:{ha2}")
 
 
 def digest_valid(
@@ -83,3 +86,7 @@ def basic_valid(authorization: Authorization, *, username: str, password: str) -
 
 def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

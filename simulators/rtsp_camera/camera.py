@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -12,7 +13,8 @@ from simulators.rtsp_camera.connection import RtspConnection, RtspSession
 from simulators.rtsp_camera.listener import Listener
 from simulators.rtsp_camera.rtp import FramePackets
 from simulators.rtsp_camera.session import TcpPlayer, UdpPlayer, UdpPorts
-from simulators.rtsp_camera.spec import PROFILES, Profile, RtspCameraSpec
+from simulators.rtsp_camera.sound import sound
+from simulators.rtsp_camera.spec import PROFILES, Profile, RtspCameraSpec, TlsFiles
 from simulators.rtsp_camera.stream import Pacer, Stream
 
 ClipLibrary = Mapping[ClipParameters, tuple[Clip, tuple[FramePackets, ...]]]
@@ -31,6 +33,7 @@ def clip_parameters(spec: RtspCameraSpec, profile: Profile, variant: int) -> Cli
         profile=spec.profile,
         bitrate_bps=round(width * height * spec.fps * _BITS_PER_PIXEL),
         variant=variant,
+        codec=spec.codec,
     )
 
 
@@ -38,7 +41,8 @@ class RtspCamera:
     """One camera of a fleet.
 
     quirks may be replaced at any time. requests: RTSP requests received. refused: those with a
-    wrong password. frames_dropped: for clients too slow to take them, ended sessions included.
+    wrong password. signs_of_life: requests that keep a session alive. frames_dropped: for
+    clients too slow to take them, ended sessions included.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class RtspCamera:
         self.powered = False
         self.requests = 0
         self.refused = 0
+        self.signs_of_life = 0
         self.site: Site
         self._watch = watch
         self._sessions: dict[RtspSession, RtspConnection] = {}
@@ -69,7 +74,8 @@ class RtspCamera:
             for profile in PROFILES:
                 clip, packets = clips[clip_parameters(spec, profile, variant)]
                 offset = zlib.crc32(f"{spec.name}/{source}".encode()) % len(packets)
-                stream = Stream(clip, packets, lambda: self.quirks, offset)
+                heard = sound(spec.audio)
+                stream = Stream(clip, packets, lambda: self.quirks, offset, heard)
                 self._streams[source, profile] = stream
 
     @property
@@ -92,7 +98,7 @@ class RtspCamera:
     def url(self, profile: Profile = "main", source: int = 1) -> str:
         """The stream's address, without user and password. source: from 1."""
         path = quote(self._path(source, profile))
-        return f"rtsp://{self.host}:{self.port}{path}"
+        return f"rtsp{'s' if self.spec.tls else ''}://{self.host}:{self.port}{path}"
 
     def streams(self) -> dict[str, Stream]:
         """The streams by decoded URL path."""
@@ -133,7 +139,9 @@ class RtspCamera:
     def play(self, session: RtspSession) -> None:
         if not session.playing:
             session.playing = True
-            session.stream.add(session.player)
+            if self.quirks.wraps:
+                session.stream.wrap_soon(self.pacer.number(session.stream))
+            session.stream.add(session.player, session.audio)
             self.pacer.start(session.stream)
 
     def pause(self, session: RtspSession) -> None:
@@ -195,8 +203,12 @@ class _Place:
 class Site:
     """One listening address and the cameras behind it, told apart by path."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self.listener = Listener(host, port, lambda: RtspConnection(self))
+    def __init__(self, host: str, port: int, tls: TlsFiles | None = None) -> None:
+        context = None
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.certificate, tls.key)
+        self.listener = Listener(host, port, lambda: RtspConnection(self), context)
         self.cameras: list[RtspCamera] = []
         self._places: dict[str, _Place] = {}
 

@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
-from simulators.rtsp_camera import authentication, rtp, wire
+from simulators.rtsp_camera import authentication, wire
+from simulators.rtsp_camera.description import AUDIO_TRACK, VIDEO_TRACK, describe
 from simulators.rtsp_camera.session import TcpPlayer, UdpPlayer
 
 if TYPE_CHECKING:
@@ -14,23 +15,25 @@ if TYPE_CHECKING:
     from simulators.rtsp_camera.stream import Stream
 
 REALM: Final = "camera"
+_BASIC_METHODS: Final = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN"
 _METHODS: Final = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, SET_PARAMETER, TEARDOWN"
 _MAX_SESSIONS: Final = 8
-_TRACK: Final = "/trackID=1"
 
 Headers = list[tuple[str, str]]
 
 
-class RtspSession:
-    """What one client set up: a player on a stream."""
+Player = TcpPlayer | UdpPlayer
 
-    def __init__(
-        self, camera: "RtspCamera", stream: "Stream", player: TcpPlayer | UdpPlayer
-    ) -> None:
+
+class RtspSession:
+    """What one client set up: a player of the pictures of a stream, and one of its sound."""
+
+    def __init__(self, camera: "RtspCamera", stream: "Stream", player: Player) -> None:
         self.id = secrets.token_hex(8)
         self.camera = camera
         self.stream = stream
         self.player = player
+        self.audio: Player | None = None
         self.playing = False
         self.heard_s = asyncio.get_running_loop().time()
 
@@ -42,6 +45,7 @@ class RtspConnection(asyncio.Protocol):
         self._site = site
         self._buffer = bytearray()
         self._nonce = secrets.token_hex(16)
+        self._nonce_uses = 0
         self._sessions: dict[str, RtspSession] = {}
         self._transport: asyncio.Transport
 
@@ -87,7 +91,7 @@ class RtspConnection(asyncio.Protocol):
 
     def _request(self, request: wire.Request) -> None:
         cseq = request.headers.get("cseq", "")
-        path = request.path.removesuffix(_TRACK)
+        path = _without_track(request.path)
         found = self._site.find(path)
         camera = found[0] if found else self._site.only_camera
         if camera is not None:
@@ -105,14 +109,30 @@ class RtspConnection(asyncio.Protocol):
             self._answer(400, "0")
         elif "require" in request.headers:
             self._answer(551, cseq, [("Unsupported", request.headers["require"])])
+        elif camera is not None and request.method in dict(camera.quirks.refuse):
+            self._answer(dict(camera.quirks.refuse)[request.method], cseq)
+        elif request.method == "OPTIONS" and "session" in request.headers and camera is not None:
+            self._alive(cseq, camera)
         elif request.method == "OPTIONS":
-            self._answer(200, cseq, [("Public", _METHODS)])
+            self._offer(cseq, camera)
         elif found is None:
             self._answer(404, cseq)
         elif not self._authorized(request, found[0]):
             self._challenge(request, cseq, found[0])
         else:
             self._dispatch(request, cseq, *found)
+
+    def _offer(self, cseq: str, camera: "RtspCamera | None") -> None:
+        few = camera is not None and camera.quirks.keep_alive == "options"
+        self._answer(200, cseq, [("Public", _BASIC_METHODS if few else _METHODS)])
+
+    def _alive(self, cseq: str, camera: "RtspCamera") -> None:
+        """A sign of life within a session."""
+        camera.signs_of_life += 1
+        if camera.quirks.forgets:
+            self._answer(454, cseq)
+        else:
+            self._offer(cseq, camera)
 
     def _dispatch(
         self, request: wire.Request, cseq: str, camera: "RtspCamera", stream: "Stream"
@@ -154,78 +174,133 @@ class RtspConnection(asyncio.Protocol):
             return False
         if given.scheme == "basic":
             return authentication.basic_valid(given, username=spec.username, password=spec.password)
-        return given.parameters.get("nonce") == self._nonce and authentication.digest_valid(
+        uses = camera.quirks.nonce_uses
+        if uses and self._nonce_uses >= uses:
+            self._nonce, self._nonce_uses = secrets.token_hex(16), 0
+        known = camera.quirks.digest
+        if known != "rfc2069" and "qop" not in given.parameters:
+            return False
+        if known == "sha-256" and given.parameters.get("algorithm", "").upper() != "SHA-256":
+            return False
+        valid = given.parameters.get("nonce") == self._nonce and authentication.digest_valid(
             given,
             method=request.method,
             username=spec.username,
             password=spec.password,
             realm=REALM,
         )
+        self._nonce_uses += valid
+        return valid
 
     def _challenge(self, request: wire.Request, cseq: str, camera: "RtspCamera") -> None:
         given = authentication.parse_authorization(request.headers.get("authorization", ""))
         stale = given is not None and given.parameters.get("nonce", self._nonce) != self._nonce
-        headers: Headers = []
-        if camera.quirks.authentication != "basic":
-            challenge = authentication.digest_challenge(REALM, self._nonce, stale=stale)
-            headers.append(("WWW-Authenticate", challenge))
-        if camera.quirks.authentication != "digest":
-            headers.append(("WWW-Authenticate", f'Basic realm="{REALM}"'))
+        challenges = self._challenges(camera, stale=stale)
+        if camera.quirks.one_header:
+            challenges = [", ".join(challenges)]
         if given is not None and not stale:
             camera.refused += 1
-        self._answer(401, cseq, headers)
+        self._answer(401, cseq, [("WWW-Authenticate", challenge) for challenge in challenges])
+
+    def _challenges(self, camera: "RtspCamera", *, stale: bool) -> list[str]:
+        quirks = camera.quirks
+        challenges = []
+        if quirks.authentication != "basic":
+            kinds = ['"MD5"'] if quirks.digest == "rfc2069" else quirks.digest.upper().split("+")
+            challenges = [
+                authentication.digest_challenge(
+                    REALM,
+                    self._nonce,
+                    stale=stale,
+                    qop=quirks.digest != "rfc2069",
+                    algorithm=kind,
+                )
+                for kind in kinds
+            ]
+        if quirks.authentication != "digest":
+            challenges.append(f'Basic realm="{REALM}"')
+        return challenges
 
     def _describe(
         self, request: wire.Request, cseq: str, camera: "RtspCamera", stream: "Stream"
     ) -> None:
-        sdp = rtp.describe(stream.clip, camera.host, stream.ssrc)
-        base = request.url.rstrip("/") + "/"
-        headers = [("Content-Base", base), ("Content-Type", "application/sdp")]
+        if camera.quirks.redirect:
+            self._answer(302, cseq, [("Location", camera.quirks.redirect)])
+            return
+        sdp = describe(
+            stream.clip,
+            stream.sound,
+            host=camera.host,
+            session=stream.ssrc,
+            url=request.url,
+            quirks=camera.quirks,
+        )
+        headers = [("Content-Type", "application/sdp")]
+        if camera.quirks.controls != "bare":
+            headers.append(("Content-Base", request.url.rstrip("/") + "/"))
         self._answer(200, cseq, headers, sdp)
 
     def _setup(
         self, request: wire.Request, cseq: str, camera: "RtspCamera", stream: "Stream"
     ) -> None:
         transport = wire.parse_transport(request.headers.get("transport", ""))
-        limit = camera.quirks.max_sessions
-        if transport is None:
+        quirks = camera.quirks
+        if transport is None or quirks.transports == ("udp" if transport.tcp else "tcp"):
             self._answer(461, cseq)
             return
-        if len(self._sessions) >= _MAX_SESSIONS or (limit and camera.sessions >= limit):
+        known = self._sessions.get(request.headers.get("session", "").partition(";")[0])
+        is_audio = request.path.endswith(AUDIO_TRACK)
+        if is_audio and (known is None or stream.sound is None):
+            self._answer(455 if stream.sound else 404, cseq)
+            return
+        full = quirks.max_sessions and camera.sessions >= quirks.max_sessions
+        if known is None and (len(self._sessions) >= _MAX_SESSIONS or full):
             self._answer(453, cseq)
             return
-        player: TcpPlayer | UdpPlayer
-        first, second = transport.pair
-        if transport.tcp:
-            player = TcpPlayer(self._transport, transport.pair)
-            chosen = f"RTP/AVP/TCP;unicast;interleaved={first}-{second}"
+        try:
+            player, chosen = self._player(camera, transport)
+        except OSError:
+            self._answer(503, cseq)
+            return
+        if is_audio and known is not None:
+            session = known
+            session.audio = player
         else:
-            try:
-                ports = camera.udp_ports()
-            except OSError:
-                self._answer(503, cseq)
-                return
-            peer = self._transport.get_extra_info("peername")[0]
-            player = UdpPlayer(ports, peer, transport.pair)
+            session = RtspSession(camera, stream, player)
+            self._sessions[session.id] = session
+            camera.remember(session, self)
+        if not quirks.coy:
+            chosen += f';ssrc={stream.ssrc:08X};mode="PLAY"'
+        self._answer(200, cseq, [("Transport", chosen), *self._session_header(session)])
+
+    def _player(self, camera: "RtspCamera", transport: wire.Transport) -> tuple[Player, str]:
+        """A player, and what the Transport header says of it. Raises: OSError."""
+        first, second = transport.pair
+        quirks = camera.quirks
+        if transport.tcp:
+            first, second = first + quirks.shift, second + quirks.shift
+            chosen = f"RTP/AVP/TCP;unicast;interleaved={first}-{second}"
+            return TcpPlayer(self._transport, (first, second)), chosen
+        ports = camera.udp_ports()
+        peer = self._transport.get_extra_info("peername")[0]
+        player = UdpPlayer(ports, peer, transport.pair, strays=quirks.strays)
+        chosen = f"RTP/AVP;unicast;client_port={first}-{second}"
+        if not quirks.coy:
             rtp_port, rtcp_port = ports.numbers
-            chosen = (
-                f"RTP/AVP;unicast;client_port={first}-{second}"
-                f";server_port={rtp_port}-{rtcp_port};source={camera.host}"
-            )
-        session = RtspSession(camera, stream, player)
-        self._sessions[session.id] = session
-        camera.remember(session, self)
-        headers = [("Transport", f'{chosen};ssrc={stream.ssrc:08X};mode="PLAY"')]
-        self._answer(200, cseq, headers + self._session_header(session))
+            chosen += f";server_port={rtp_port}-{rtcp_port};source={camera.host}"
+        return player, chosen
 
     def _session_header(self, session: RtspSession) -> Headers:
         timeout_s = max(1, round(session.camera.spec.session_timeout_s))
         return [("Session", f"{session.id};timeout={timeout_s}")]
 
     def _play(self, request: wire.Request, cseq: str, session: RtspSession) -> None:
+        if not session.camera.quirks.aggregate and request.path == _without_track(request.path):
+            self._answer(459, cseq)
+            return
         stream = session.stream
         rtp_time = stream.timestamp(session.camera.pacer.number(stream) + 1)
-        url = request.url.rstrip("/").removesuffix(_TRACK) + _TRACK
+        url = f"{_without_track(request.url.rstrip('/'))}/{VIDEO_TRACK}"
         headers = [
             ("Range", "npt=now-"),
             ("RTP-Info", f"url={url};seq={stream.sequence};rtptime={rtp_time}"),
@@ -242,9 +317,21 @@ class RtspConnection(asyncio.Protocol):
         self._answer(200, cseq)
 
     def _parameter(self, request: wire.Request, cseq: str, session: RtspSession) -> None:
+        quirks = session.camera.quirks
+        if quirks.keep_alive != "any":
+            self._answer(501, cseq)
+            return
+        session.camera.signs_of_life += 1
+        if quirks.forgets:
+            self._answer(454, cseq)
+            return
         self._answer(200, cseq, self._session_header(session))
 
     def _answer(
         self, status: int, cseq: str, headers: Headers | None = None, body: bytes = b""
     ) -> None:
         self._transport.write(wire.format_response(status, cseq, headers or (), body))
+
+
+def _without_track(path: str) -> str:
+    return path.removesuffix(f"/{VIDEO_TRACK}").removesuffix(f"/{AUDIO_TRACK}")

@@ -107,7 +107,7 @@ class RtspFleet:
         shared = bool(spec.port) or self._share_ports
         site = self._site(spec.host, spec.port) if shared else None
         if site is None:
-            site = Site(spec.host, spec.port)
+            site = Site(spec.host, spec.port, spec.tls)
             self._sites.append(site)
         path = spec.path.strip("/")
         if not path and self._share_ports:

@@ -34,6 +34,11 @@ class TcpPlayer:
                 data[offset + 1] = self._channels[0]
         self._transport.write(data)
 
+    def packet(self, data: bytes) -> None:
+        """An RTP packet by itself."""
+        if not self._waits_for_keyframe:
+            self._transport.write(struct.pack(">BBH", 0x24, self._channels[0], len(data)) + data)
+
     def junk(self, data: bytes) -> None:
         if self._transport.get_write_buffer_size() <= _SLOW_CLIENT_BYTES:
             self._transport.write(data)
@@ -46,8 +51,11 @@ class TcpPlayer:
 class UdpPlayer:
     """Plays from a camera's UDP ports to a client's."""
 
-    def __init__(self, ports: "UdpPorts", host: str, client_ports: tuple[int, int]) -> None:
+    def __init__(
+        self, ports: "UdpPorts", host: str, client_ports: tuple[int, int], *, strays: bool = False
+    ) -> None:
         self.frames_dropped = 0
+        self._rtp = ports.stray if strays else ports.rtp
         self.rtcp_address = (host, client_ports[1])
         self._rtp_address = (host, client_ports[0])
         self._ports = ports
@@ -57,7 +65,14 @@ class UdpPlayer:
         ends = (*frame.offsets[1:], len(data))
         try:
             for offset, end in zip(frame.offsets, ends, strict=True):
-                self._ports.rtp.sendto(view[offset + 4 : end], self._rtp_address)
+                self._rtp.sendto(view[offset + 4 : end], self._rtp_address)
+        except OSError:
+            self.frames_dropped += 1
+
+    def packet(self, data: bytes) -> None:
+        """An RTP packet by itself."""
+        try:
+            self._rtp.sendto(data, self._rtp_address)
         except OSError:
             self.frames_dropped += 1
 
@@ -72,15 +87,19 @@ class UdpPlayer:
 
 
 class UdpPorts:
-    """An even RTP port and the odd RTCP port above it, on a camera's own address."""
+    """An even RTP port and the odd RTCP port above it, on a camera's own address, and one more
+    that nobody was told of."""
 
     def __init__(self, host: str) -> None:
         self.rtp, self.rtcp = _port_pair(host)
+        self.stray = _udp_socket()
+        self.stray.bind((host, 0))
         self.numbers: tuple[int, int] = (self.rtp.getsockname()[1], self.rtcp.getsockname()[1])
 
     def close(self) -> None:
         self.rtp.close()
         self.rtcp.close()
+        self.stray.close()
 
 
 def _port_pair(host: str) -> tuple[socket.socket, socket.socket]:

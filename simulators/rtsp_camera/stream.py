@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import math
 import os
+import random
 import secrets
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Final, Protocol
 
 from simulators.clips import Clip
 from simulators.rtsp_camera import rtp
+from simulators.rtsp_camera.faults import JUNK, spoil
+from simulators.rtsp_camera.sound import Sound
 from simulators.rtsp_camera.spec import RtspQuirks
 
 SLOTS: Final = 8  # streams of one frame rate are spread over so many moments of a frame period
@@ -19,9 +22,10 @@ _REPORT_INTERVAL_S: Final = 5
 
 
 class Player(Protocol):
-    """A client that plays. Both methods return at once."""
+    """A client that plays one track. All methods return at once."""
 
     def deliver(self, data: bytearray, frame: rtp.FramePackets) -> None: ...
+    def packet(self, data: bytes) -> None: ...
     def junk(self, data: bytes) -> None: ...
     def report(self, data: bytes) -> None: ...
 
@@ -29,6 +33,7 @@ class Player(Protocol):
 @dataclasses.dataclass(slots=True)
 class _Playing:
     player: Player
+    audio: Player | None
     report_due: int  # frame number
 
 
@@ -44,8 +49,10 @@ class Stream:
         packets: tuple[rtp.FramePackets, ...],
         quirks: Callable[[], RtspQuirks],
         offset: int,
+        sound: Sound | None = None,
     ) -> None:
         self.clip = clip
+        self.sound = sound
         self.fps = clip.parameters.fps
         self.slot = offset % SLOTS
         self.ssrc = secrets.randbits(32)
@@ -55,6 +62,9 @@ class Stream:
         self._quirks = quirks
         self._offset = offset
         self._base = secrets.randbits(32)
+        self._chance = random.Random(offset)
+        self._audio = Microphone(sound, self.fps) if sound else None
+        self._bare: tuple[rtp.FramePackets, ...] | None = None
         self._playing: list[_Playing] = []
         self._packets_sent = 0
         self._octets_sent = 0
@@ -75,8 +85,13 @@ class Stream:
         gop = self.clip.parameters.gop_frames
         self._offset += -(number + 1 + self._offset) % gop
 
-    def add(self, player: Player) -> None:
-        self._playing.append(_Playing(player, 0))
+    def add(self, player: Player, audio: Player | None = None) -> None:
+        self._playing.append(_Playing(player, audio, 0))
+
+    def wrap_soon(self, number: int) -> None:
+        """Let sequence numbers and times run over within a second from frame `number`."""
+        self.sequence = 65_530
+        self._base = -(number * rtp.CLOCK_HZ // self.fps) - rtp.CLOCK_HZ // 2
 
     def remove(self, player: Player) -> None:
         self._playing = [p for p in self._playing if p.player is not player]
@@ -86,7 +101,7 @@ class Stream:
         quirks = self._quirks()
         if quirks.silent:
             return
-        frame = self._packets[self.frame_index(number)]
+        frame = self._frames(quirks)[self.frame_index(number)]
         if quirks.garbage:
             junk = os.urandom(len(frame.template))
             for playing in tuple(self._playing):
@@ -100,14 +115,80 @@ class Stream:
         self._octets_sent += frame.payload_bytes
         self.frames_sent += 1
         report: bytes | None = None
+        sounds = self._audio.packets(number) if self._audio else ()
         for playing in tuple(self._playing):
-            playing.player.deliver(data, frame)
+            self._deliver(playing.player, data, frame, quirks)
+            if playing.audio is not None:
+                for sound in sounds:
+                    playing.audio.packet(sound)
             if number >= playing.report_due:
                 playing.report_due = number + _REPORT_INTERVAL_S * self.fps
                 report = report or rtp.sender_report(
                     self.ssrc, time_ns, timestamp, self._packets_sent, self._octets_sent
                 )
                 playing.player.report(report)
+                if playing.audio is not None and self._audio is not None:
+                    playing.audio.report(self._audio.report(number, time_ns))
+
+    def _frames(self, quirks: RtspQuirks) -> tuple[rtp.FramePackets, ...]:
+        if quirks.sets != "sdp":
+            return self._packets
+        if self._bare is None:
+            self._bare = rtp.packets_without_sets(self.clip)
+        return self._bare
+
+    def _deliver(
+        self, player: Player, data: bytearray, frame: rtp.FramePackets, quirks: RtspQuirks
+    ) -> None:
+        if quirks.junk_between:
+            player.junk(JUNK)
+        if not quirks.spoils_packets:
+            player.deliver(data, frame)
+            return
+        for packet in spoil(rtp.split(data, frame), quirks, self._chance):
+            player.packet(packet)
+
+
+class Microphone:
+    """Looped sound on the timeline of the pictures it goes with. fps: of these."""
+
+    def __init__(self, sound: Sound, fps: int) -> None:
+        self._sound = sound
+        self._fps = fps
+        self._ssrc = secrets.randbits(32)
+        self._sequence = secrets.randbits(16)
+        self._base = secrets.randbits(32)
+        self._next = -1
+        self._octets = 0
+
+    def packets(self, number: int) -> list[bytes]:
+        """The RTP packets that belong to the picture with this number."""
+        first, after = self._index(number), self._index(number + 1)
+        first = max(first, self._next)
+        self._next = after
+        return [self._packet(index) for index in range(first, after)]
+
+    def report(self, number: int, time_ns: int) -> bytes:
+        """A sender report for the moment of a picture."""
+        ticks = number * self._sound.clock_rate_hz // self._fps
+        timestamp = (self._base + ticks) & 0xFFFFFFFF
+        return rtp.sender_report(self._ssrc, time_ns, timestamp, self._sequence, self._octets)
+
+    def _index(self, number: int) -> int:
+        return number * self._sound.clock_rate_hz // (self._fps * self._sound.samples)
+
+    def _packet(self, index: int) -> bytes:
+        payload = self._sound.payloads[index % len(self._sound.payloads)]
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self._octets += len(payload)
+        return rtp.packet(
+            payload,
+            payload_type=self._sound.payload_type,
+            sequence=self._sequence,
+            timestamp=(self._base + index * self._sound.samples) & 0xFFFFFFFF,
+            ssrc=self._ssrc,
+            marker=True,
+        )
 
 
 @dataclasses.dataclass(slots=True)

@@ -11,11 +11,16 @@ MAX_BODY_BYTES: Final = 65_536
 
 _REASONS: Final = {
     200: "OK",
+    302: "Moved Temporarily",
     400: "Bad Request",
     401: "Unauthorized",
     404: "Stream Not Found",
     453: "Not Enough Bandwidth",
+    403: "Forbidden",
     454: "Session Not Found",
+    457: "Invalid Range",
+    459: "Aggregate Operation Not Allowed",
+    500: "Internal Server Error",
     455: "Method Not Valid In This State",
     461: "Unsupported Transport",
     501: "Not Implemented",

@@ -109,13 +109,27 @@ def test_session_header(header: str, session: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("transport", "channel"),
+    ("header", "agreed"),
     [
-        ("RTP/AVP/TCP;unicast;interleaved=2-3;ssrc=1", 2),
-        ("RTP/AVP/TCP;interleaved=4", 4),
-        ("RTP/AVP;unicast;client_port=1-2", None),
-        ("RTP/AVP/TCP;interleaved=999-1000", None),
+        ("RTP/AVP/TCP;unicast;interleaved=2-3;ssrc=1", (True, (2, 3), None, "")),
+        ("RTP/AVP/TCP;interleaved=4", (True, (4, 5), None, "")),
+        ("RTP/AVP;unicast;client_port=1-2", (False, None, None, "")),
+        ("RTP/AVP;interleaved=0-1", (True, (0, 1), None, "")),
+        (
+            "RTP/AVP/UDP;unicast; Server_Port=6970-6971;source=192.0.2.1",
+            (False, None, (6970, 6971), "192.0.2.1"),
+        ),
+        ("RTP/AVP/TCP;interleaved=999-1000", (True, None, None, "")),
+        ("RTP/AVP;server_port=70000-70001", (False, None, None, "")),
+        ("", (None, None, None, "")),
     ],
 )
-def test_agreed_channel(transport: str, channel: int | None) -> None:
-    assert wire.agreed_channel(transport) == channel
+def test_agreed_transport(header: str, agreed: tuple[object, ...]) -> None:
+    assert wire.parse_transport(header) == agreed
+
+
+@given(header=st.text(max_size=60))
+def test_any_transport_is_read(header: str) -> None:
+    agreed = wire.parse_transport(header)
+    for pair, most in ((agreed.channels, 255), (agreed.server_ports, 65_535)):
+        assert pair is None or 0 <= min(pair) <= max(pair) <= most
