@@ -25,6 +25,7 @@ from adapters.errors import (
 from adapters.events import Image
 from adapters.onvif import soap, tls, wire, wsdl
 from adapters.onvif.access import Access, Way
+from adapters.onvif.events_link import PollLink
 from adapters.onvif.settings import OnvifSettings
 
 T = TypeVar("T")
@@ -58,6 +59,11 @@ class OnvifClient:
         self._access = access
         self._login = soap.Login(username=settings.username, password=settings.secret)
         self._addresses: dict[str, str] = {"devicemgmt": settings.url}
+        self._poll = PollLink(soap.MAX_DOCUMENT_BYTES)
+
+    def close(self) -> None:
+        """End the connection of long polls; `connect` does it."""
+        self._poll.close()
 
     @property
     def services(self) -> Mapping[str, str]:
@@ -116,7 +122,12 @@ class OnvifClient:
         headers = {"Content-Type": content_type}
         if authorization is not None:
             headers["Authorization"] = authorization
-        timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s + call.lasts_s)
+        limit_s = self._settings.timeout_s + call.lasts_s
+        if call.lasts_s and url.scheme == "http":
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            reply = await self._poll.post(url, lines, body, limit_s)
+            return _Answer(reply.status, reply.body, reply.challenges)
+        timeout = aiohttp.ClientTimeout(total=limit_s)
         for attempt in (1, 2):
             try:
                 async with self._session.post(
@@ -296,9 +307,11 @@ async def connect(
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
     )
+    client = OnvifClient(session, settings, access or access_of(settings))
     try:
-        yield OnvifClient(session, settings, access or access_of(settings))
+        yield client
     finally:
+        client.close()
         await session.close()
 
 
