@@ -21,6 +21,7 @@ from gateway.access.roles import may_see_clear, may_view
 from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
 from gateway.agents.cameras import Cameras, NoCamera
+from gateway.agents.diagnosis import DiagnosisRounds
 from gateway.api import (
     auth,
     codes,
@@ -32,6 +33,7 @@ from gateway.api import (
     organizations,
     patches,
     points,
+    quality,
     shares,
     systems,
     users,
@@ -93,6 +95,7 @@ class Node:
     access: Access
     bus: Bus
     roster: Roster
+    rounds: DiagnosisRounds | None
     broker: BrokerAddress
     reader: BrokerAddress | None
 
@@ -142,10 +145,13 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
             access=Access(database),
             bus=bus,
             roster=roster,
+            rounds=_rounds(settings, roles, database, roster),
             broker=address,
             reader=reader,
         )
         works = [roster.run, *([lease.run] if lease else [])]
+        if node.rounds is not None:
+            works.append(node.rounds.run)
         if not upgraded:
             works.append(lambda: _upgrade_later(database))
         if listening is not None:
@@ -153,6 +159,15 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
             await _run_all(node, works, _server(settings, app), listening, on_ready)
         else:
             await _run_all(node, works, None, None, on_ready)
+
+
+def _rounds(
+    settings: Settings, roles: Sequence[str], database: Database, roster: Roster
+) -> DiagnosisRounds | None:
+    """None where video quality is not to be judged, or no device is this node's."""
+    if "agent" not in roles or not settings.diagnosis_period_s:
+        return None
+    return DiagnosisRounds(database, roster.agents.devices, period_s=settings.diagnosis_period_s)
 
 
 # --- the database ---------------------------------------------------------------------------------
@@ -225,6 +240,8 @@ async def _application(
             jobs=background,
             nudge=roster.nudge,
             systems=roster.agents.systems,
+            fleet=roster.fleet,
+            rounds=node.rounds,
         ),
     )
 
@@ -252,6 +269,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
         systems.router,
         patches.router,
         events.router,
+        quality.router,
         shares.router,
         users.router,
         jobs.router,

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     insecure_http: bool = False
     secret_key: SecretStr | None = None
     media_server_url: str = ""
+    diagnosis_period_s: float = Field(default=14_400, ge=0, le=31 * 86_400)
     log_format: Literal["console", "json"] = "console"
 
     @classmethod

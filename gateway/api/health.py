@@ -1,5 +1,6 @@
 """Is it alive, is it ready, and its counters; without prefix and without sign-in."""
 
+import dataclasses
 from collections.abc import Iterable
 
 from fastapi import APIRouter, Response
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Response
 from gateway.api.context import CurrentContext
 from gateway.api.services import CurrentServices, Services
 from gateway.api.shapes import answer
+from gateway.vision import Fault
 from registry.errors import DatabaseAway
 
 router = APIRouter(tags=["health"])
@@ -38,6 +40,7 @@ async def readyz(context: CurrentContext, services: CurrentServices) -> Response
 async def metrics(services: CurrentServices) -> Response:
     """Counters in Prometheus' text format."""
     lines = [line for name, value in _figures(services) for line in _lines(name, value)]
+    lines += _found_lines(services)
     return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
 
@@ -53,6 +56,38 @@ def _figures(services: Services) -> Iterable[tuple[str, float]]:
     yield "hutong_live_viewers", services.live.viewers
     yield "hutong_live_upstreams", len(services.live.readers())
     yield "hutong_feed_dropped_total", services.feed.dropped
+    yield from _fleet_figures(services)
+    yield from _diagnosis_figures(services)
+
+
+_FLEET_COUNTERS = frozenset({"attempts", "hellos", "brought_forward"})
+
+
+def _fleet_figures(services: Services) -> Iterable[tuple[str, float]]:
+    for name, value in dataclasses.asdict(services.fleet.figures()).items():
+        yield f"hutong_fleet_{name}{'_total' if name in _FLEET_COUNTERS else ''}", value
+    yield "hutong_fleet_attempts_limit", services.fleet.budget.limit
+
+
+def _diagnosis_figures(services: Services) -> Iterable[tuple[str, float]]:
+    if (rounds := services.rounds) is None:
+        return
+    for name in ("looks", "no_picture", "put_off"):
+        yield f"hutong_diagnosis_{name}_total", getattr(rounds.counters, name)
+    yield "hutong_diagnosis_points", rounds.points
+    yield "hutong_diagnosis_under_way", rounds.under_way
+    yield "hutong_diagnosis_late_seconds", rounds.late_s()
+
+
+def _found_lines(services: Services) -> list[str]:
+    """How many looks found each fault: one name with a label."""
+    if services.rounds is None:
+        return []
+    name, found = "hutong_diagnosis_found_total", services.rounds.counters.found
+    return [
+        f"# TYPE {name} counter",
+        *(f'{name}{{fault="{fault.value}"}} {found[fault]}' for fault in Fault),
+    ]
 
 
 def _lines(name: str, value: float) -> tuple[str, str]:

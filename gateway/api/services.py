@@ -8,6 +8,8 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from gateway.agents.cameras import Cameras
+from gateway.agents.diagnosis import DiagnosisRounds
+from gateway.agents.fleet import Fleet
 from gateway.agents.radio import RadioAgent
 from gateway.api.background import Jobs
 from gateway.bus.client import Bus
@@ -19,7 +21,7 @@ from gateway.vision import PicturePool
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Services:
     """nudge: tells the roster that something was written. systems: this node's radio agents by
-    system id."""
+    system id. fleet: its devices. rounds: of video quality diagnosis, where this node makes any."""
 
     bus: Bus
     feed: Feed
@@ -29,6 +31,8 @@ class Services:
     jobs: Jobs
     nudge: Callable[[], None]
     systems: dict[str, RadioAgent]
+    fleet: Fleet
+    rounds: DiagnosisRounds | None
 
 
 def current_services(connection: HTTPConnection) -> Services:
