@@ -34,6 +34,11 @@ BUILT_IN = (
     Kind(name="onvif", serves="video", target="adapters.onvif.adapter:OnvifAdapter"),
     Kind(name="rtsp", serves="video", target="adapters.rtsp.adapter:RtspAdapter"),
     Kind(name="homebrew", serves="trunk", target="adapters.homebrew.adapter:HomebrewAdapter"),
+    Kind(
+        name="trunk_recorder",
+        serves="trunk",
+        target="adapters.trunk_recorder.adapter:TrunkRecorderAdapter",
+    ),
     Kind(name="zello", serves="ptt", target="adapters.zello.adapter:ZelloAdapter"),
 )
 

@@ -1,7 +1,7 @@
 """The contract that every adapter and its simulator must pass.
 
-A test module of a kind subclasses `AdapterContract` (radio and PTT: `RadioContract`), and says
-how its other side is simulated::
+A test module of a kind subclasses `AdapterContract` (radio and PTT: `RadioContract`, or, where
+nothing can be keyed, `ListeningContract`), and says how its other side is simulated::
 
     class TestAcme(AdapterContract):
         def peer(self) -> Peer:
@@ -109,8 +109,12 @@ class Peer(abc.ABC):
         return None
 
 
-class RadioPeer(Peer):
+class ListeningPeer(Peer):
     """A peer with channels, the first of which it talks on in `send_good`."""
+
+
+class RadioPeer(ListeningPeer):
+    """One whose channels can be keyed."""
 
     @abc.abstractmethod
     def heard(self, address: str) -> Sequence[bool]:
@@ -494,14 +498,15 @@ def _attempts(adapter: Adapter) -> dict[Capability, Callable[[], Coroutine[Any, 
     }
 
 
-class RadioContract(AdapterContract):
-    """What holds for trunk and PTT besides. `peer` gives a `RadioPeer`."""
+class ListeningContract(AdapterContract):
+    """What holds for a trunk or PTT system that can only be heard. `peer` gives a
+    `ListeningPeer`."""
 
     @abc.abstractmethod
-    def peer(self) -> RadioPeer: ...
+    def peer(self) -> ListeningPeer: ...
 
     def test_a_talk_is_reported_from_start_to_end(self) -> None:
-        async def check(peer: RadioPeer) -> None:
+        async def check(peer: ListeningPeer) -> None:
             async with running(peer) as run:
                 await self._met(peer, run)
                 await peer.send_good()
@@ -514,6 +519,18 @@ class RadioContract(AdapterContract):
             assert taken.caused_by is None
 
         self._with(check)
+
+    def test_it_says_whether_it_can_be_keyed(self) -> None:
+        adapter = self.peer().adapter
+        assert adapter.traits is not None, "a radio system says its traits"
+        assert adapter.traits.receive_only == (Capability.KEY not in adapter.capabilities)
+
+
+class RadioContract(ListeningContract):
+    """What holds for those that can be keyed besides. `peer` gives a `RadioPeer`."""
+
+    @abc.abstractmethod
+    def peer(self) -> RadioPeer: ...
 
     def test_a_key_reaches_the_peer_once_and_ends(self) -> None:
         async def check(peer: RadioPeer) -> None:

@@ -1,0 +1,1 @@
+"""The one MQTT reader, for kinds whose wire is a feed on somebody's broker."""
