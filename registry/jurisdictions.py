@@ -1,13 +1,14 @@
 """Jurisdiction polygons: what is accepted, and which one a point belongs to. No SQL here."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy
 import shapely
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
@@ -104,18 +105,25 @@ class Jurisdictions:
         table: list[Jurisdiction | None] = [*self._ranked, None]
         return [table[rank] for rank in self.ranks(longitudes_deg, latitudes_deg).tolist()]
 
-    def ranks(
-        self, longitudes_deg: Sequence[float], latitudes_deg: Sequence[float]
-    ) -> NDArray[numpy.int64]:
+    def ranks(self, longitudes_deg: ArrayLike, latitudes_deg: ArrayLike) -> NDArray[numpy.int64]:
         """For each point the rank of its owner, for `at`; -1 where no polygon covers it."""
-        if not (self._ranked and len(longitudes_deg)):
-            return numpy.full(len(longitudes_deg), -1, dtype=numpy.int64)
-        points = shapely.points(longitudes_deg, latitudes_deg)
-        which, covering = self._tree.query(points, predicate="covered_by")
-        nobody = len(self._ranked)
-        best = numpy.full(len(points), nobody, dtype=numpy.int64)
-        numpy.minimum.at(best, which, covering)
-        best[best == nobody] = -1
+        x = numpy.asarray(longitudes_deg, dtype=numpy.float64)
+        y = numpy.asarray(latitudes_deg, dtype=numpy.float64)
+        best = numpy.full(len(x), -1, dtype=numpy.int64)
+        if not (self._ranked and len(x)):
+            return best
+        which, near = self._tree.query(shapely.points(x, y))
+        # A prepared polygon tells all points near it at once, however many corners it has. The
+        # least rank comes last, and so stays.
+        order = numpy.argsort(-near, kind="stable")
+        which, near = which[order], near[order]
+        begins = numpy.flatnonzero(numpy.diff(near, prepend=-1))
+        for begin, end in itertools.pairwise([*begins.tolist(), len(near)]):
+            rank = int(near[begin])
+            points = which[begin:end]
+            # To a point, covering and intersecting are the same.
+            inside = shapely.intersects_xy(self._ranked[rank].geometry, x[points], y[points])
+            best[points[inside]] = rank
         return best
 
     def at(self, rank: int) -> Jurisdiction:

@@ -24,10 +24,9 @@ from registry.completeness import MAX_LISTED, Completeness, completeness
 from registry.database import Database
 from registry.exchange.coordinates import System
 from registry.exchange.exporting import csv_lines, exported, geojson_pieces, row_of, write_xlsx
-from registry.exchange.files import Format, format_of
+from registry.exchange.files import Format, check_size, format_of
 from registry.exchange.importing import ImportReport, run_import
 from registry.exchange.reasons import language_of
-from registry.exchange.records import MAX_FILE_BYTES, FileRefused
 from registry.exchange.staging import RefusedRow, Staging
 from registry.identity import now
 from registry.partition import INTEGRATE, Principal, require
@@ -78,8 +77,7 @@ async def import_points(
     home = await context.database.read(lambda c: organizations.get(c, principal, organization))
     require(principal, INTEGRATE, home.path)
     kind = format_of(file.filename or "")
-    if file.size is not None and file.size > MAX_FILE_BYTES:
-        raise FileRefused(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+    check_size(file.size or 0)
     language = language_of(request.headers.get("accept-language", ""))
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="hutong-import-"))
     began = now()

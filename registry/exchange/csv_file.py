@@ -4,25 +4,40 @@ import codecs
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
-from registry.exchange.records import FileRefused, Record, under_headers
+from registry.exchange.records import Block, FileRefused, under_headers
 
 _BLOCK = 1 << 20
 _DELIMITERS = ",\t;|"
 
 
-def read_csv(path: Path) -> Iterator[Record]:
+def read_csv(path: Path) -> Iterator[Block]:
     """Raises: FileRefused for bytes of no encoding that we know, or that are no CSV."""
     encoding = encoding_of(path)
     with path.open(encoding=encoding, newline="") as file:
         first = file.readline(65_536)
         file.seek(0)
         delimiter = max(_DELIMITERS, key=first.count)
-        reader = csv.reader(file, delimiter=delimiter)
+        lines = _Counted(file)
+        reader = csv.reader(lines, delimiter=delimiter)
         try:
-            yield from under_headers("", reader)
+            yield from under_headers("", reader, lambda: lines.characters)
         except csv.Error as error:
-            raise FileRefused(f"line {reader.line_num} is no CSV: {error}") from None
+            raise FileRefused("no_csv", line=reader.line_num, why=error) from None
+
+
+class _Counted:
+    """The lines of a file. characters: of those so far."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self.characters = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._file:
+            self.characters += len(line)
+            yield line
 
 
 def encoding_of(path: Path) -> str:
@@ -39,7 +54,8 @@ def encoding_of(path: Path) -> str:
         line = _first_invalid_line(path, encoding)
         if line is None:
             return encoding
-    raise FileRefused(f"line {line} is neither {' nor '.join(candidates)}")
+    named = (" nor ".join(candidates), "或 ".join(candidates))
+    raise FileRefused("no_encoding", line=line, encodings=named)
 
 
 def _first_invalid_line(path: Path, encoding: str) -> int | None:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from registry.exchange.csv_file import read_csv
 from registry.exchange.geojson_file import read_geojson
-from registry.exchange.records import MAX_FILE_BYTES, FileRefused, Record
+from registry.exchange.records import MAX_FILE_BYTES, Block, FileRefused, Record
 from registry.exchange.xlsx_file import read_xlsx
 
 Format = Literal["csv", "xlsx", "geojson"]
@@ -26,16 +26,19 @@ def format_of(name: str) -> Format:
     """The format that a file's name says. Raises: FileRefused."""
     suffix = Path(name).suffix.lower()
     if suffix not in _SUFFIXES:
-        raise FileRefused(
-            f"its name must end with .csv, .xlsx or .geojson, not {suffix or 'nothing'}"
-        )
+        raise FileRefused("no_such_format", suffix=suffix or ("nothing", "无"))
     return _SUFFIXES[suffix]
 
 
-def read_records(path: Path, kind: Format) -> Iterator[Record]:
-    """The records of a file, without reading all of it at once. Raises: FileRefused."""
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise FileRefused(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+def check_size(size: int) -> None:
+    """size: of a file, bytes. Raises: FileRefused."""
+    if size > MAX_FILE_BYTES:
+        raise FileRefused("too_large", most=MAX_FILE_BYTES >> 20)
+
+
+def read_blocks(path: Path, kind: Format) -> Iterator[Block]:
+    """The rows of a file, without reading all of it at once. Raises: FileRefused."""
+    check_size(path.stat().st_size)
     match kind:
         case "csv":
             return read_csv(path)
@@ -43,3 +46,9 @@ def read_records(path: Path, kind: Format) -> Iterator[Record]:
             return read_xlsx(path)
         case "geojson":
             return read_geojson(path)
+
+
+def read_records(path: Path, kind: Format) -> Iterator[Record]:
+    """`read_blocks`, row by row. Raises: FileRefused."""
+    for block in read_blocks(path, kind):
+        yield from block.records()

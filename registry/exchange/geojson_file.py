@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from registry.exchange.records import FileRefused, Record
+from registry.exchange.columns import read_header
+from registry.exchange.records import MAX_COLUMNS, Block, FileRefused, in_blocks
 from registry.identity import parse_id
 
 _BLOCK = 1 << 18
@@ -13,33 +14,58 @@ MAX_VALUE = 16 * 1024 * 1024
 """Characters of one feature, or of one other member of the collection."""
 
 
-def read_geojson(path: Path) -> Iterator[Record]:
+_Where = tuple[str, str]
+"""A place in the file, in English and Chinese."""
+
+
+def read_geojson(path: Path) -> Iterator[Block]:
     """Raises: FileRefused for what is no FeatureCollection, saying near which feature."""
-    seen: dict[tuple[str, ...], tuple[str, ...]] = {}
     with path.open(encoding="utf-8-sig") as file:
-        for number, feature in enumerate(_features(_Buffer(file)), 1):
-            names, cells = _row(feature, number)
-            yield Record(sheet="", row=number, headers=seen.setdefault(names, names), cells=cells)
-            if len(seen) > 1000:
-                seen.clear()
+        buffer = _Buffer(file)
+        yield from in_blocks(_rows(buffer), lambda: buffer.characters)
 
 
-def _row(feature: Any, number: int) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+def _rows(buffer: "_Buffer") -> Iterator[tuple[str, tuple[str, ...], int, tuple[Any, ...]]]:
+    headers = _Headers()
+    for number, feature in enumerate(_features(buffer), 1):
+        named = _named(feature, number)
+        names = headers.holding(named)
+        yield "", names, number, tuple(map(named.get, names))
+
+
+class _Headers:
+    """One row of headers for as many features as can be below it, whose names differ: what a
+    feature does not have is an empty cell."""
+
+    def __init__(self) -> None:
+        self._names: tuple[str, ...] = ()
+        self._known: frozenset[str] = frozenset()
+
+    def holding(self, named: Mapping[str, Any]) -> tuple[str, ...]:
+        if named.keys() <= self._known:
+            return self._names
+        names = (*self._names, *(name for name in named if name not in self._known))
+        # Two names for the same field cannot stand beside each other.
+        if len(names) > MAX_COLUMNS or read_header(names).repeated:
+            names = tuple(named)
+        self._names, self._known = names, frozenset(names)
+        return names
+
+
+def _named(feature: Any, number: int) -> dict[str, Any]:
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
-        raise FileRefused(f"item {number} of features is no Feature")
+        raise FileRefused("no_feature", number=number)
     properties = feature.get("properties") or {}
     if not isinstance(properties, dict):
-        raise FileRefused(f"feature {number}: properties must be an object")
-    cells = {name: value for name, value in properties.items() if name != "id"}
+        raise FileRefused("no_properties", number=number)
     # Other programs number features; only what is an id of ours can be meant as one.
     numbered = feature.get("id")
     own = numbered if isinstance(numbered, str) and parse_id(numbered) else None
-    own = properties.get("id", own)
-    return ("id", *cells, "longitude", "latitude"), (
-        own,
-        *cells.values(),
-        *_position(feature.get("geometry")),
-    )
+    named = {"id": own, **properties}
+    geometry = feature.get("geometry")
+    if geometry is not None or not {"longitude", "latitude"} <= named.keys():
+        named["longitude"], named["latitude"] = _position(geometry)
+    return named
 
 
 def _position(geometry: Any) -> tuple[Any, Any]:
@@ -61,12 +87,14 @@ class _Buffer:
         self._text = ""
         self._decoder = json.JSONDecoder()
         self.at = 0
+        self.characters = 0
 
     def more(self) -> bool:
         try:
             block = self._file.read(max(_BLOCK, len(self._text) - self.at))
         except UnicodeDecodeError as error:
-            raise FileRefused(f"not UTF-8 near byte {error.start}") from None
+            raise FileRefused("not_utf8", at=error.start) from None
+        self.characters += len(block)
         self._text = self._text[self.at :] + block
         self.at = 0
         return bool(block)
@@ -81,15 +109,18 @@ class _Buffer:
             if not self.more():
                 return ""
 
-    def take(self, wanted: str, where: str) -> None:
+    def take(self, wanted: str, where: _Where) -> None:
         found = self.peek()
         if not found or found not in wanted:
             raise FileRefused(
-                f"{where}: expected {' or '.join(wanted)}, found {found or 'the end'}"
+                "expected",
+                where=where,
+                wanted=(" or ".join(wanted), " 或 ".join(wanted)),
+                found=found or ("the end", "文件末尾"),
             )
         self.at += 1
 
-    def value(self, where: str) -> Any:
+    def value(self, where: _Where) -> Any:
         """The JSON value that begins here."""
         self.peek()
         while True:
@@ -98,9 +129,9 @@ class _Buffer:
             except json.JSONDecodeError as error:
                 wrong, why = error, error.msg
             except RecursionError:
-                raise FileRefused(f"{where}: nested too deeply") from None
+                raise FileRefused("nested_too_deeply", where=where) from None
             except ValueError as error:
-                raise FileRefused(f"{where}: {error}") from None
+                raise FileRefused("no_json", where=where, why=error) from None
             else:
                 size = end - self.at
                 # A number could go on in the next block; what is read before it is dropped then.
@@ -109,38 +140,38 @@ class _Buffer:
                     return value
                 continue
             if len(self._text) - self.at > MAX_VALUE:
-                raise FileRefused(f"{where}: larger than {MAX_VALUE} characters, or no JSON: {why}")
+                raise FileRefused("too_long_json", where=where, most=MAX_VALUE, why=why)
             if not self.more():
-                raise FileRefused(f"{where}: no JSON: {wrong.msg}") from None
+                raise FileRefused("no_json", where=where, why=wrong.msg) from None
 
 
 def _features(buffer: _Buffer) -> Iterator[Any]:
-    buffer.take("{", "the file")
+    buffer.take("{", ("the file", "文件"))
     found = False
     while buffer.peek() != "}":
-        name = buffer.value("a member of the collection")
-        buffer.take(":", f"after {name!r}")
+        name = buffer.value(("a member of the collection", "集合的成员"))
+        buffer.take(":", (f"after {name!r}", f"{name!r} 之后"))
         if name == "features" and buffer.peek() == "[":
             found = True
             yield from _items(buffer)
         else:
-            value = buffer.value(f"member {name!r}")
+            value = buffer.value((f"member {name!r}", f"成员 {name!r}"))
             if name == "type" and value != "FeatureCollection":
-                raise FileRefused(f"a FeatureCollection is expected, this is a {value}")
+                raise FileRefused("no_collection", found=value)
         if buffer.peek() == ",":
-            buffer.take(",", "the collection")
+            buffer.take(",", ("the collection", "集合"))
         elif buffer.peek() != "}":
-            raise FileRefused("the collection does not end with }")
+            raise FileRefused("no_end")
     if not found:
-        raise FileRefused("a FeatureCollection has a list features; here is none")
+        raise FileRefused("no_features")
 
 
 def _items(buffer: _Buffer) -> Iterator[Any]:
-    buffer.take("[", "features")
+    buffer.take("[", ("features", "features"))
     number = 0
     while buffer.peek() != "]":
         number += 1
-        yield buffer.value(f"feature {number}")
+        yield buffer.value((f"feature {number}", f"第 {number} 个要素"))
         if buffer.peek() != "]":
-            buffer.take(",", f"after feature {number}")
-    buffer.take("]", "features")
+            buffer.take(",", (f"after feature {number}", f"第 {number} 个要素之后"))
+    buffer.take("]", ("features", "features"))

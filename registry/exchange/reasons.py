@@ -55,6 +55,74 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "short_row": ("has more cells than the header", "单元格多于表头"),
     "unreadable": ("cannot be read: {detail}", "无法读取：{detail}"),
 }
+FILE_TEXTS: Mapping[str, tuple[str, str]] = {
+    "too_large": ("larger than {most} MiB", "超过 {most} MiB"),
+    "no_such_format": (
+        "its name must end with .csv, .xlsx or .geojson, not {suffix}",
+        "文件名应以 .csv、.xlsx 或 .geojson 结尾，而不是 {suffix}",
+    ),
+    "no_header": (
+        "none of the first rows has a column name that is known, such as name or 名称",
+        "前几行中没有可识别的列名，例如 名称 或 name",
+    ),
+    "too_many_columns": ("more than {most} columns", "超过 {most} 列"),
+    "two_systems": (
+        "the coordinate system is stated twice, and not the same",
+        "坐标系有两种不同的说明",
+    ),
+    "no_csv": ("line {line} is no CSV: {why}", "第 {line} 行不是 CSV：{why}"),
+    "no_encoding": ("line {line} is neither {encodings}", "第 {line} 行不是 {encodings} 编码"),
+    "no_workbook": ("no workbook that can be read: {why}", "不是可读取的工作簿：{why}"),
+    "no_sheets": ("no workbook: it has no sheets", "不是工作簿：没有工作表"),
+    "unreadable": ("cannot be read: {why}", "无法读取：{why}"),
+    "too_many_parts": ("more than {most} parts", "包含超过 {most} 个部分"),
+    "unpacks_to_too_much": ("unpacks to more than {most} GiB", "解压后超过 {most} GiB"),
+    "parts_of_one_name": ("two parts have the same name", "有两个部分同名"),
+    "protected": ("protected by a password", "有密码保护"),
+    "packed_too_tightly": (
+        "{part} is packed more than {most} to 1",
+        "{part} 的压缩比超过 {most} 比 1",
+    ),
+    "too_much_text": (
+        "its texts unpack to more than {most} MiB",
+        "文本解压后超过 {most} MiB",
+    ),
+    "doctype": (
+        "holds a document type, which no spreadsheet program writes",
+        "含有文档类型声明，正常的表格软件不会写入",
+    ),
+    "too_many_merged": ("more than {most} merged cells", "合并单元格超过 {most} 个"),
+    "no_feature": (
+        "item {number} of features is no Feature",
+        "features 的第 {number} 项不是 Feature",
+    ),
+    "no_properties": (
+        "feature {number}: properties must be an object",
+        "第 {number} 个要素：properties 必须是对象",
+    ),
+    "not_utf8": ("not UTF-8 near byte {at}", "第 {at} 字节附近不是 UTF-8"),
+    "expected": (
+        "{where}: expected {wanted}, found {found}",
+        "{where}：应为 {wanted}，实际为 {found}",
+    ),
+    "nested_too_deeply": ("{where}: nested too deeply", "{where}：嵌套过深"),
+    "no_json": ("{where}: no JSON: {why}", "{where}：不是 JSON：{why}"),
+    "too_long_json": (
+        "{where}: larger than {most} characters, or no JSON: {why}",
+        "{where}：超过 {most} 个字符，或不是 JSON：{why}",
+    ),
+    "no_collection": (
+        "a FeatureCollection is expected, this is a {found}",
+        "应为 FeatureCollection，实际为 {found}",
+    ),
+    "no_end": ("the collection does not end with }}", "集合没有以 }} 结尾"),
+    "no_features": (
+        "a FeatureCollection has a list features; here is none",
+        "FeatureCollection 应有 features 列表，这里没有",
+    ),
+}
+"""Why a whole file is refused."""
+
 NAMES: Mapping[str, str] = {
     "id": "编号",
     "code": "国标编码",
@@ -103,6 +171,17 @@ class Refusal:
 def refuse(field: str, reason: str, column: str = "", value: Any = "", **details: Any) -> Refusal:
     shown = str(value)[:MAX_SHOWN]
     return Refusal(field=field, column=column, value=shown, reason=reason, details=details)
+
+
+def file_text(reason: str, language: str, sheet: str, details: Mapping[str, Any]) -> str:
+    """Why a file is refused. details: for the sentence; a pair is English and Chinese."""
+    number = 1 if language == "zh" else 0
+    said = {
+        name: value[number] if isinstance(value, tuple) else value
+        for name, value in details.items()
+    }
+    where = (f"sheet {sheet}: ", f"工作表 {sheet}：")[number] if sheet else ""
+    return where + FILE_TEXTS[reason][number].format(**said)
 
 
 def language_of(header: str) -> str:

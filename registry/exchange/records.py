@@ -1,22 +1,35 @@
 """What all readers of files give, and how the header row is found."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from registry.errors import Invalid
 from registry.exchange.columns import read_header
+from registry.exchange.reasons import file_text
 
 HEADER_WITHIN = 10
 MAX_COLUMNS = 1000
 MAX_FILE_BYTES = 200 * 1024 * 1024
+BLOCK_ROWS = 2_000
+BLOCK_CELLS = 200_000
+BLOCK_CHARACTERS = 8 << 20
 
 
 class FileRefused(Invalid):
-    """A file that cannot be read at all, with a reason that says where."""
+    """A file that cannot be read at all, with a reason that says where.
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(Invalid.at("file", reason).reasons[0])
+    reason: a key of `reasons.FILE_TEXTS`. sheet: in which; empty where a file has none.
+    """
+
+    def __init__(self, reason: str, sheet: str = "", **details: Any) -> None:
+        self._said = (reason, sheet, details)
+        super().__init__(Invalid.at("file", self.text()).reasons[0])
+
+    def text(self, language: str = "en") -> str:
+        reason, sheet, details = self._said
+        return file_text(reason, language, sheet, details)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,39 +43,75 @@ class Record:
     cells: tuple[Any, ...]
 
 
-def under_headers(sheet: str, rows: Iterable[Sequence[Any]]) -> Iterator[Record]:
-    """Rows of a sheet as records, blank ones left out. The header is the row, among the first ten
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Some rows, one after another, below the same header. rows: their 1-based numbers, as long as
+    cells, which may be of different widths."""
+
+    sheet: str
+    headers: tuple[str, ...]
+    rows: Sequence[int]
+    cells: Sequence[Sequence[Any]]
+
+    def records(self) -> Iterator[Record]:
+        for row, cells in zip(self.rows, self.cells, strict=True):
+            yield Record(sheet=self.sheet, row=row, headers=self.headers, cells=tuple(cells))
+
+
+def under_headers(
+    sheet: str, rows: Iterable[Sequence[Any]], read: Callable[[], int] = lambda: 0
+) -> Iterator[Block]:
+    """Rows of a sheet in blocks, blank ones left out. The header is the row, among the first ten
     that are not blank, with the most names that we know; those above it are a title.
 
+    read: how many characters the rows so far are made of, so that no block grows too large.
     Raises: FileRefused where no row knows any.
     """
-    waiting: list[tuple[int, tuple[Any, ...]]] = []
-    numbered = ((number, tuple(cells)) for number, cells in enumerate(rows, 1))
-    filled = ((number, cells) for number, cells in numbered if not is_blank(cells))
-    for each in filled:
-        waiting.append(each)
-        if len(waiting) == HEADER_WITHIN:
-            break
+    filled = ((number, row) for number, row in enumerate(rows, 1) if not is_blank(row))
+    waiting = list(itertools.islice(filled, HEADER_WITHIN))
     if not waiting:
         return
     known = [len(read_header(_texts(cells)).fields) for _, cells in waiting]
     where = known.index(max(known))
     if known[where] == 0:
-        raise FileRefused(
-            f"{f'sheet {sheet}: ' if sheet else ''}none of the first rows has a column name that "
-            "is known, such as name or 名称"
-        )
+        raise FileRefused("no_header", sheet)
     headers = _texts(waiting[where][1])
     if len(headers) > MAX_COLUMNS:
-        raise FileRefused(f"more than {MAX_COLUMNS} columns")
-    for number, cells in waiting[where + 1 :]:
-        yield Record(sheet=sheet, row=number, headers=headers, cells=cells)
-    for number, cells in filled:
-        yield Record(sheet=sheet, row=number, headers=headers, cells=cells)
+        raise FileRefused("too_many_columns", sheet, most=MAX_COLUMNS)
+    below = itertools.chain(waiting[where + 1 :], filled)
+    yield from in_blocks(((sheet, headers, number, cells) for number, cells in below), read)
+
+
+def in_blocks(
+    rows: Iterable[tuple[str, tuple[str, ...], int, Sequence[Any]]],
+    read: Callable[[], int] = lambda: 0,
+) -> Iterator[Block]:
+    """(sheet, headers, row, cells) of rows as blocks; another one begins with other headers."""
+    sheet = ""
+    headers: tuple[str, ...] = ()
+    numbers: list[int] = []
+    kept: list[Sequence[Any]] = []
+    width, began = 0, read()
+    for of, below, number, cells in rows:
+        full = len(numbers) >= BLOCK_ROWS or width >= BLOCK_CELLS
+        if numbers and (
+            full or below is not headers or of != sheet or read() - began >= BLOCK_CHARACTERS
+        ):
+            yield Block(sheet=sheet, headers=headers, rows=numbers, cells=kept)
+            numbers, kept, width, began = [], [], 0, read()
+        sheet, headers = of, below
+        numbers.append(number)
+        kept.append(cells)
+        width += len(cells)
+    if numbers:
+        yield Block(sheet=sheet, headers=headers, rows=numbers, cells=kept)
 
 
 def is_blank(cells: Sequence[Any]) -> bool:
-    return all(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells)
+    for cell in cells:
+        if cell is not None and not (isinstance(cell, str) and (not cell or cell.isspace())):
+            return False
+    return True
 
 
 def _texts(cells: Sequence[Any]) -> tuple[str, ...]:

@@ -1,17 +1,15 @@
-"""From the cells of one row to typed values of a point, or the reasons why not. No I/O."""
+"""What one cell says of a point, or the reason why it cannot. No I/O."""
 
-import dataclasses
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from registry.exchange.columns import Columns
-from registry.exchange.coordinates import System, to_wgs84
-from registry.exchange.reasons import Refusal, refuse
+import msgspec
+
 from registry.identity import parse_id
 from registry.machine_file import ATTRIBUTES, Attribute, wrong
 from registry.point_rules import CATEGORIES, OWNERSHIPS
@@ -49,77 +47,29 @@ _SCIENTIFIC = re.compile(r"[0-9](\.[0-9]+)?[eE]\+?[0-9]{2}")
 _DATE = re.compile(r"([0-9]{4})[-/.年]?([0-9]{1,2})[-/.月]?([0-9]{1,2})日?([ T].*)?")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RowValues:
-    """values: what the row says, empty cells left out: `id`, `organization`, `assigned_by`, and
-    fields of a point; `attributes` are those it says. raw_position: before conversion. refusals:
-    all that was found; the row is good when there is none."""
+class CellRefused(Exception):
+    """reason: a key of `reasons.TEXTS`. details: what its sentence needs."""
 
-    values: Mapping[str, Any]
-    raw_position: tuple[float, float] | None
-    refusals: tuple[Refusal, ...]
-
-
-class _Refused(Exception):
     def __init__(self, reason: str, **details: Any) -> None:
         super().__init__(reason)
         self.reason = reason
         self.details = details
 
 
-def read_row(columns: Columns, cells: Sequence[Any], system: System) -> RowValues:
-    """The values of one row. system: in which longitude and latitude stand."""
-    values: dict[str, Any] = {}
-    attributes: dict[str, Any] = {}
-    refusals: list[Refusal] = []
-    for index, field in columns.fields.items():
-        cell = cells[index] if index < len(cells) else None
-        if cell is None or cell == "":
-            continue
-        try:
-            value = _read_cell(field, cell)
-        except _Refused as refused:
-            header = columns.headers[index]
-            shown = "" if cell is FORMULA else cell
-            refusals.append(refuse(field, refused.reason, header, shown, **refused.details))
-            continue
-        if value is None:
-            continue
-        if field == "attributes":
-            attributes = {**value, **attributes}
-        elif field.startswith("attributes."):
-            attributes[field.partition(".")[2]] = value
-        else:
-            values[field] = value
-    if any(cell not in (None, "") for cell in cells[len(columns.headers) :]):
-        refusals.append(refuse("row", "short_row"))
-    if attributes:
-        values["attributes"] = attributes
-    return _with_position(values, refusals, system)
+def read_cell(field: str, cell: Any) -> Any:
+    """What a cell that is not empty says of the field: None for nothing; of `attributes` an object.
 
-
-def _with_position(values: dict[str, Any], refusals: list[Refusal], system: System) -> RowValues:
-    given = [field for field in ("longitude", "latitude") if field in values]
-    raw = None
-    if len(given) == 1 and not any(each.field in ("longitude", "latitude") for each in refusals):
-        missing = "latitude" if given == ["longitude"] else "longitude"
-        refusals.append(refuse(missing, "half_position"))
-    elif len(given) == 2:
-        raw = values["longitude"], values["latitude"]
-        values["longitude"], values["latitude"] = to_wgs84(*raw, system)
-    return RowValues(values=values, raw_position=raw, refusals=tuple(refusals))
-
-
-def _read_cell(field: str, cell: Any) -> Any:
+    Raises: CellRefused.
+    """
     if cell is FORMULA:
-        raise _Refused("formula")
+        raise CellRefused("formula")
     if field == "attributes" and isinstance(cell, dict):
         return _attributes(cell)
     if field == "code":
         return _code(cell)
     text = text_of(cell)
     if _UNSTORABLE.search(text):
-        raise _Refused("control")
+        raise CellRefused("control")
     if not text:
         return None
     if field.startswith("attributes."):
@@ -146,28 +96,28 @@ def text_of(cell: Any) -> str:
 
 def _code(cell: Any) -> str | None:
     if isinstance(cell, int | float) and not isinstance(cell, bool) and abs(cell) >= 1e15:
-        raise _Refused("code_is_number")
+        raise CellRefused("code_is_number")
     text = text_of(cell)
     if not text:
         return None
     if _SCIENTIFIC.fullmatch(text):
-        raise _Refused("code_is_number")
+        raise CellRefused("code_is_number")
     if not (len(text) == 20 and text.isascii() and text.isdigit()):
-        raise _Refused("code_not_20_digits")
+        raise CellRefused("code_not_20_digits")
     return text
 
 
 def _id(text: str) -> str:
     parsed = parse_id(text)
     if parsed is None:
-        raise _Refused("not_an_id")
+        raise CellRefused("not_an_id")
     return parsed
 
 
 def _limited(most: int) -> Callable[[str], str]:
     def read(text: str) -> str:
         if len(text) > most:
-            raise _Refused("too_long", most=most)
+            raise CellRefused("too_long", most=most)
         return text
 
     return read
@@ -177,7 +127,7 @@ def _degrees(most: int) -> Callable[[str], float]:
     def read(text: str) -> float:
         value = _number(text)
         if not -most <= value <= most:
-            raise _Refused("out_of_range", low=-most, high=most)
+            raise CellRefused("out_of_range", low=-most, high=most)
         return value
 
     return read
@@ -187,37 +137,37 @@ def _number(text: str) -> float:
     try:
         value = float(unicodedata.normalize("NFKC", text))
     except ValueError:
-        raise _Refused("not_a_number") from None
+        raise CellRefused("not_a_number") from None
     if not math.isfinite(value):
-        raise _Refused("not_a_number")
+        raise CellRefused("not_a_number")
     return value
 
 
 def _whole(text: str) -> int:
     plain = unicodedata.normalize("NFKC", text)
     if not _INTEGER.fullmatch(plain):
-        raise _Refused("not_whole")
+        raise CellRefused("not_whole")
     return int(plain.partition(".")[0])
 
 
 def _channel(text: str) -> int:
     number = _whole(text)
     if not 1 <= number <= 65_535:
-        raise _Refused("out_of_range", low=1, high=65_535)
+        raise CellRefused("out_of_range", low=1, high=65_535)
     return number
 
 
 def _category(text: str) -> int:
     plain = text.removesuffix(".0")
     if plain not in _CATEGORY_BY_NAME:
-        raise _Refused("not_a_choice", choices="1, 2, 3, 9")
+        raise CellRefused("not_a_choice", choices="1, 2, 3, 9")
     return _CATEGORY_BY_NAME[plain]
 
 
 def _ownership(text: str) -> str:
     found = _OWNERSHIP_BY_NAME.get(text.lower())
     if found is None:
-        raise _Refused("not_a_choice", choices=", ".join(OWNERSHIPS))
+        raise CellRefused("not_a_choice", choices=", ".join(OWNERSHIPS))
     return found
 
 
@@ -226,26 +176,30 @@ def _yes_or_no(text: str) -> bool:
         return True
     if text.lower() in _FALSE:
         return False
-    raise _Refused("not_a_choice", choices="1, 0")
+    raise CellRefused("not_a_choice", choices="1, 0")
 
 
 def _assigned_by(text: str) -> str:
     if text not in ("explicit", "polygon", "none"):
-        raise _Refused("not_a_choice", choices="explicit, polygon, none")
+        raise CellRefused("not_a_choice", choices="explicit, polygon, none")
     return text
 
 
 def _attributes(document: Mapping[str, Any]) -> dict[str, Any]:
     if any(not isinstance(name, str) for name in document):
-        raise _Refused("not_json")
-    if "\\u0000" in json.dumps(document) or _UNSTORABLE.search(
-        json.dumps(document, ensure_ascii=False)
-    ):
-        raise _Refused("control")
+        raise CellRefused("not_json")
+    try:
+        escaped = json.dumps(document, allow_nan=False)
+        msgspec.json.encode(document)
+    except (ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        # No number that JSON has, or a whole one of more than 64 bits.
+        raise CellRefused("not_json") from None
+    if "\\u0000" in escaped or _UNSTORABLE.search(json.dumps(document, ensure_ascii=False)):
+        raise CellRefused("control")
     for name, attribute in ATTRIBUTES.items():
         value = document.get(name)
         if value is not None and (why := wrong(attribute, value)) is not None:
-            raise _Refused("invalid", detail=f"{name} {why}")
+            raise CellRefused("invalid", detail=f"{name} {why}")
     return dict(document)
 
 
@@ -253,9 +207,9 @@ def _json(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise _Refused("not_json") from None
+        raise CellRefused("not_json") from None
     if not isinstance(document, dict):
-        raise _Refused("not_json")
+        raise CellRefused("not_json")
     return _attributes(document)
 
 
@@ -264,7 +218,9 @@ def _attribute(attribute: Attribute, text: str, cell: Any) -> Any:
         case "integer" | "number":
             number = _whole(text) if attribute.kind == "integer" else _number(text)
             if not attribute.low <= number <= attribute.high:
-                raise _Refused("out_of_range", low=f"{attribute.low:g}", high=f"{attribute.high:g}")
+                raise CellRefused(
+                    "out_of_range", low=f"{attribute.low:g}", high=f"{attribute.high:g}"
+                )
             return number
         case "choice" | "choices":
             return _choice(attribute, text, cell)
@@ -273,11 +229,11 @@ def _attribute(attribute: Attribute, text: str, cell: Any) -> Any:
         case "mac":
             value = re.sub("[:. ]", "-", text).upper()
             if wrong(attribute, value) is not None:
-                raise _Refused("not_a_mac")
+                raise CellRefused("not_a_mac")
             return value
         case "region":
             if wrong(attribute, text) is not None:
-                raise _Refused("not_a_region")
+                raise CellRefused("not_a_region")
             return text
     return _limited(400)(text)
 
@@ -289,15 +245,15 @@ def _choice(attribute: Attribute, text: str, cell: Any) -> Any:
     for part in parts:
         try:
             number = _whole(text_of(part))
-        except _Refused:
+        except CellRefused:
             number = -1
         if number not in attribute.choices:
-            raise _Refused("not_a_choice", choices=allowed)
+            raise CellRefused("not_a_choice", choices=allowed)
         numbers.append(number)
     if attribute.kind == "choices":
         return numbers
     if len(numbers) != 1:
-        raise _Refused("not_a_choice", choices=allowed)
+        raise CellRefused("not_a_choice", choices=allowed)
     return numbers[0]
 
 
@@ -308,7 +264,7 @@ def _date(text: str) -> str:
             raise ValueError
         return date(*(int(part) for part in found.groups()[:3])).isoformat()
     except ValueError:
-        raise _Refused("not_a_date") from None
+        raise CellRefused("not_a_date") from None
 
 
 _READERS: Mapping[str, Callable[[str], Any]] = {

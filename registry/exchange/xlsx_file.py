@@ -17,7 +17,7 @@ import openpyxl
 import python_calamine
 from openpyxl.reader.excel import ExcelReader
 
-from registry.exchange.records import FileRefused, Record, under_headers
+from registry.exchange.records import Block, FileRefused, under_headers
 from registry.exchange.row_values import FORMULA
 
 AT_ONCE_ROWS = 50_000
@@ -57,8 +57,8 @@ class _Found:
     merged: list[tuple[int, int, int, int]] = dataclasses.field(default_factory=list)
 
 
-def read_xlsx(path: Path) -> Iterator[Record]:
-    """Records of all sheets that hold anything. The value of merged cells stands in each of them.
+def read_xlsx(path: Path) -> Iterator[Block]:
+    """Rows of all sheets that hold anything. The value of merged cells stands in each of them.
 
     Raises: FileRefused for what is no workbook, or unpacks to too much.
     """
@@ -74,9 +74,9 @@ def read_xlsx(path: Path) -> Iterator[Record]:
     except _UNREADABLE as error:
         if isinstance(error, FileRefused):
             raise
-        raise FileRefused(f"no workbook that can be read: {error}") from None
+        raise FileRefused("no_workbook", why=error) from None
     if not sheets:
-        raise FileRefused("no workbook: it has no sheets")
+        raise FileRefused("no_sheets")
     small = all(
         each.rows <= AT_ONCE_ROWS and each.cells <= AT_ONCE_CELLS for each in sheets.values()
     )
@@ -88,19 +88,19 @@ def read_xlsx(path: Path) -> Iterator[Record]:
 def _check_sizes(archive: zipfile.ZipFile) -> None:
     parts = archive.infolist()
     if len(parts) > MAX_PARTS:
-        raise FileRefused(f"more than {MAX_PARTS} parts")
+        raise FileRefused("too_many_parts", most=MAX_PARTS)
     if sum(each.file_size for each in parts) > MAX_UNPACKED_BYTES:
-        raise FileRefused(f"unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB")
+        raise FileRefused("unpacks_to_too_much", most=MAX_UNPACKED_BYTES >> 30)
     names = [each.filename for each in parts]
     if len(set(names)) != len(names):
-        raise FileRefused("two parts have the same name")
+        raise FileRefused("parts_of_one_name")
     for each in parts:
         if each.flag_bits & 1:
-            raise FileRefused("protected by a password")
+            raise FileRefused("protected")
         if each.file_size > SMALL_BYTES and each.file_size > MAX_RATIO * each.compress_size:
-            raise FileRefused(f"{each.filename} is packed more than {MAX_RATIO} to 1")
+            raise FileRefused("packed_too_tightly", part=each.filename, most=MAX_RATIO)
         if "sharedStrings" in each.filename and each.file_size > MAX_STRINGS_BYTES:
-            raise FileRefused(f"its texts unpack to more than {MAX_STRINGS_BYTES >> 20} MiB")
+            raise FileRefused("too_much_text", most=MAX_STRINGS_BYTES >> 20)
         if not each.filename.startswith("xl/worksheets/") and each.filename.endswith(
             (".xml", ".rels")
         ):
@@ -122,7 +122,7 @@ def _check_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
 
 def _refuse_doctype(begin: bytes) -> None:
     if b"<!DOCTYPE" in begin or b"<!ENTITY" in begin:
-        raise FileRefused("holds a document type, which no spreadsheet program writes")
+        raise FileRefused("doctype")
 
 
 def _go_through(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> _Found:
@@ -162,7 +162,7 @@ def _note_merged(found: _Found, chunk: bytes) -> None:
         found.merged.append(box)
     cells = sum((b - t + 1) * (r - le + 1) for t, le, b, r in found.merged)
     if cells > MAX_MERGED_CELLS:
-        raise FileRefused(f"more than {MAX_MERGED_CELLS} merged cells")
+        raise FileRefused("too_many_merged", most=MAX_MERGED_CELLS)
 
 
 def _column(letters: bytes) -> int:
@@ -195,7 +195,7 @@ def _guarded(
         except StopIteration:
             return
         except _UNREADABLE as error:
-            raise FileRefused(f"cannot be read: {error}") from None
+            raise FileRefused("unreadable", why=error) from None
         yield name, _guarded_rows(name, rows)
 
 
@@ -206,7 +206,7 @@ def _guarded_rows(name: str, rows: Iterator[Sequence[Any]]) -> Iterator[Sequence
         except StopIteration:
             return
         except _UNREADABLE as error:
-            raise FileRefused(f"sheet {name} cannot be read: {error}") from None
+            raise FileRefused("unreadable", name, why=error) from None
         yield row
 
 

@@ -178,8 +178,21 @@ def test_geojson(tmp_path: Path) -> None:
     )
     assert records[0].headers == ("id", "name", "longitude", "latitude")
     assert records[0].cells == (None, "a" * 400_000, 123.5, 41.5)
-    assert records[1].cells == (None, None, None)
-    assert records[2].cells == (None, "geometry Polygon", "geometry Polygon")
+    assert records[1].cells == (None, None, None, None)
+    assert records[2].cells == (None, None, "geometry Polygon", "geometry Polygon")
+
+
+def test_features_of_different_properties_stand_below_the_same_header(tmp_path: Path) -> None:
+    features = [
+        {"type": "Feature", "properties": properties, "geometry": None}
+        for properties in ({"name": "a"}, {"place": "p"}, {"name": "b"}, {"名称": "c"})
+    ]
+    records = read(tmp_path, collection(*features), "geojson")
+    held = [dict(zip(each.headers, each.cells, strict=True)) for each in records]
+    assert [each.get("name") for each in held] == ["a", None, "b", None]
+    assert [each.get("place") for each in held] == [None, "p", None, None]
+    assert held[3]["名称"] == "c"
+    assert records[1].headers is records[2].headers
 
 
 @pytest.mark.parametrize(

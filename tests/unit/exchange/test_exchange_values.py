@@ -1,37 +1,42 @@
 """Coordinates, headers and cells: what a file says of a point."""
 
+import dataclasses
 import datetime
+import json
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.exchange.block_values import BlockReader, BlockValues
 from registry.exchange.columns import ALIASES, field_of, read_header
 from registry.exchange.coordinates import (
     SYSTEMS,
     System,
     from_wgs84,
     gcj02_to_bd09,
-    gcj02_to_wgs84,
     to_wgs84,
-    wgs84_to_gcj02,
+    to_wgs84_all,
 )
-from registry.exchange.reasons import TEXTS, language_of, refuse
-from registry.exchange.row_values import FORMULA, RowValues, read_row
+from registry.exchange.reasons import FILE_TEXTS, TEXTS, Refusal, language_of, refuse
+from registry.exchange.records import FileRefused
+from registry.exchange.row_values import FORMULA, CellRefused, read_cell
+from registry.point_rules import EDITABLE, clean
 
 NEAR_DEG = 1e-9
 
 
 def test_published_vectors() -> None:
     # The figures that the reference programs for these conversions give for 116.404, 39.915.
-    assert wgs84_to_gcj02(116.404, 39.915) == pytest.approx(
+    assert from_wgs84(116.404, 39.915, "gcj02") == pytest.approx(
         (116.41024449916938, 39.91640428150164), abs=NEAR_DEG
     )
     assert gcj02_to_bd09(116.404, 39.915) == pytest.approx(
         (116.41036949371029, 39.92133699351021), abs=NEAR_DEG
     )
-    assert gcj02_to_wgs84(116.404, 39.915) == pytest.approx(
+    assert to_wgs84(116.404, 39.915, "gcj02") == pytest.approx(
         (116.39775550083061, 39.91359571849836), abs=2e-5
     )
 
@@ -82,8 +87,26 @@ def test_a_header_row_says_what_it_leaves_out() -> None:
     assert columns.contradicts
 
 
-def row(values: dict[str, Any], system: System = "wgs84") -> RowValues:
-    return read_row(read_header(list(values)), list(values.values()), system)
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """A block of one row. values: those it says."""
+
+    values: dict[str, Any]
+    raw_position: tuple[float | None, float | None]
+    refusals: tuple[Refusal, ...]
+
+
+def one(read: BlockValues) -> Read:
+    values = {field: cells[0] for field, cells in read.columns.items() if cells[0] is not None}
+    if read.attributes[0] is not None:
+        values["attributes"] = json.loads(read.attributes[0])
+    raw = read.raw_longitude[0], read.raw_latitude[0]
+    return Read(values=values, raw_position=raw, refusals=read.refusals.get(0, ()))
+
+
+def row(values: dict[str, Any], system: System = "wgs84") -> Read:
+    reader = BlockReader(read_header(list(values)), system)
+    return one(reader.read([list(values.values())]))
 
 
 def test_a_row_of_an_upload_program() -> None:
@@ -174,8 +197,12 @@ def test_positions_are_converted_from_the_system_that_the_file_states() -> None:
 
 
 def test_more_cells_than_headers() -> None:
-    read = read_row(read_header(["name"]), ["a", "", "b"], "wgs84")
-    assert [each.reason for each in read.refusals] == ["short_row"]
+    reader = BlockReader(read_header(["name"]), "wgs84")
+    read = reader.read([["a"], ["b", "", None], [], ["c", "", "d"]])
+    assert read.columns["name"] == ["a", "b", None, "c"]
+    assert {at: [each.reason for each in found] for at, found in read.refusals.items()} == {
+        3: ["short_row"]
+    }
 
 
 CELLS = st.one_of(
@@ -194,10 +221,103 @@ CELLS = st.one_of(
 @given(st.lists(st.tuples(st.sampled_from(sorted(ALIASES)), CELLS), max_size=6))
 def test_any_cells_give_values_or_reasons(cells: list[tuple[str, Any]]) -> None:
     headers = [ALIASES[field][0] for field, _ in cells]
-    read = read_row(read_header(headers), [cell for _, cell in cells], "bd09")
+    read = one(BlockReader(read_header(headers), "bd09").read([[cell for _, cell in cells]]))
     for refusal in read.refusals:
         assert refusal.line("en")
         assert refusal.line("zh")
+
+
+CELL_TEXTS = st.text(max_size=8) | st.sampled_from(
+    [
+        *(
+            "",
+            " a ",
+            "'=1",
+            "''@x",
+            "e\u0301",
+            "x" * 401,
+            "\x00",
+            "\ud800",
+            "1",
+            "1.5",
+            "１２",
+            "1_0",
+        ),
+        *("nan", "1e400", "-0", " 7 ", "21010200001320000001", "2.1E+19", "10.0.0.9", "İ"),
+        *("01890000-0000-7000-8000-00000000000F", "2024-05-01", "是", "公安", "二类", "1/5", "{}"),
+        '{"a": 1e400}',
+        '{"a": 99999999999999999999}',
+        '{"a": [null]}',
+    ]
+)
+
+
+@given(
+    st.sampled_from(sorted(ALIASES)),
+    st.lists(CELL_TEXTS, min_size=1, max_size=6) | st.lists(CELLS, min_size=1, max_size=6),
+)
+def test_a_column_is_read_as_its_cells_are(field: str, cells: list[Any]) -> None:
+    reader = BlockReader(read_header([ALIASES[field][0]]), "wgs84")
+    for _ in range(2):  # from what it remembers, too
+        read = reader.read([[cell] for cell in cells])
+        for number, cell in enumerate(cells):
+            try:
+                expected = None if cell in (None, "") else read_cell(field, cell)
+            except CellRefused as refused:
+                assert refused.reason in [each.reason for each in read.refusals[number]]
+                continue
+            if field in ("longitude", "latitude"):
+                half = [] if expected is None else ["half_position"]
+                assert [each.reason for each in read.refusals.get(number, ())] == half
+                continue
+            assert number not in read.refusals
+            if field == "attributes":
+                assert json.loads(read.attributes[number] or "{}") == (expected or {})
+            elif field.startswith("attributes."):
+                found = json.loads(read.attributes[number] or "{}")
+                assert found.get(field.partition(".")[2]) == expected
+            else:
+                assert read.columns[field][number] == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(ALIASES)), CELLS), max_size=6))
+def test_what_is_read_is_what_is_stored(cells: list[tuple[str, Any]]) -> None:
+    headers = [ALIASES[field][0] for field, _ in cells]
+    read = one(BlockReader(read_header(headers), "gcj02").read([[cell for _, cell in cells]]))
+    if read.refusals or "name" not in read.values:
+        return
+    nothing = dict.fromkeys(EDITABLE, None)
+    said = {field: value for field, value in read.values.items() if field in EDITABLE}
+    stored = {**nothing, "place": "", "category": 9, "ownership": "other", "attributes": {}, **said}
+    assert clean(stored) == stored
+
+
+@given(
+    st.lists(st.tuples(st.floats(-180, 180), st.floats(-90, 90)), min_size=1, max_size=9),
+    st.sampled_from(SYSTEMS),
+)
+def test_a_position_is_converted_the_same_whatever_stands_beside_it(
+    positions: list[tuple[float, float]], system: System
+) -> None:
+    together = to_wgs84_all(
+        numpy.array([x for x, _ in positions]), numpy.array([y for _, y in positions]), system
+    )
+    for number, position in enumerate(positions):
+        found = (float(together[0][number]), float(together[1][number]))
+        assert found == pytest.approx(to_wgs84(*position, system), abs=1e-11)
+
+
+def test_why_a_file_is_refused_is_said_in_both_languages() -> None:
+    class Anything(dict[str, str]):
+        def __missing__(self, key: str) -> str:
+            return "x"
+
+    for english, chinese in FILE_TEXTS.values():
+        assert english.format_map(Anything())
+        assert any(each >= "\u4e00" for each in chinese.format_map(Anything()))
+    refused = FileRefused("expected", "表1", where=("a", "甲"), wanted="{", found="x")
+    assert refused.reasons[0].reason == "sheet 表1: a: expected {, found x"
+    assert refused.text("zh") == "工作表 表1：甲：应为 {，实际为 x"
 
 
 def test_every_reason_is_said_in_both_languages() -> None:

@@ -1,0 +1,170 @@
+"""What was planned for a staged file, written to the registry."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from registry import sharing
+from registry.errors import VersionMismatch
+from registry.exchange.bulk import insert_rows, stored
+from registry.exchange.staging import GOOD, Staging
+from registry.identity import new_id, now
+from registry.models import CHANGES, ORGANIZATIONS, POINT_COUNTS, POINTS
+from registry.partition import Principal
+from registry.point_counts import counted_at_once
+
+_P = POINTS.c
+AT_ONCE = 5_000
+COUNTING_IS_QUICKER_BY = 8
+"""So many points can be counted again in the time in which one is written and counted."""
+_CREATED = "created JOIN rows USING (n) JOIN owners USING (owner)"
+
+NEW_POINT: Mapping[str, str] = {
+    "id": "created.id",
+    "version": "1",
+    "code": "code",
+    "name": "name",
+    "place": "ifnull(place, '')",
+    "organization_id": "organization_id",
+    "home_id": "home_id",
+    "assigned_by": "owners.assigned_by",
+    "longitude": "longitude",
+    "latitude": "latitude",
+    "category": "ifnull(category, 9)",
+    "ownership": "ifnull(ownership, 'other')",
+    "host": "host",
+    "channel_number": "channel_number",
+    "masked": "ifnull(masked, 0)",
+    "attributes": "ifnull(attributes, '{}')",
+    "profiles": "'[]'",
+    "capabilities": "'[]'",
+    "status": "'unknown'",
+    "status_reason": "''",
+    "status_since": ":at",
+    "created_at": ":at",
+    "updated_at": ":at",
+}
+"""Each column of a new point, in the staging file's SQL."""
+
+_DETAILS = ", ".join(
+    f"'{field}', {of}"
+    for field, of in {
+        **{
+            field: NEW_POINT[field]
+            for field in ("code", "name", "place", "longitude", "latitude", "category")
+        },
+        **{field: NEW_POINT[field] for field in ("ownership", "host", "channel_number")},
+        "masked": "json(iif(masked, 'true', 'false'))",
+        "attributes": f"json({NEW_POINT['attributes']})",
+    }.items()
+)
+_CHANGE: Mapping[str, str] = {
+    "id": "new_id()",
+    "at": ":at",
+    "user_id": ":user_id",
+    "user_name": ":user_name",
+    "action": "'create'",
+    "kind": "'point'",
+    "object_id": "created.id",
+    "organization_path": "path",
+    "details": f"json_object({_DETAILS})",
+}
+
+
+def apply(
+    connection: Connection, principal: Principal, staging: Staging, keep_on: Callable[[], None]
+) -> None:
+    """Write what is planned, with a record of each point's change. keep_on: called now and then;
+    raises to stop.
+
+    Raises: VersionMismatch for a point that was changed since it was looked at.
+    """
+    with _counted(connection, staging):
+        _update(connection, principal, staging, keep_on)
+        _create(connection, principal, staging, keep_on)
+
+
+def _counted(connection: Connection, staging: Staging) -> AbstractContextManager[None]:
+    """Points are counted one by one, or all again where that is quicker."""
+    counts = staging.counts()
+    known = connection.scalar(select(func.sum(POINT_COUNTS.c.points))) or 0
+    if (counts["create"] + counts["update"]) * COUNTING_IS_QUICKER_BY < known:
+        return contextlib.nullcontext()
+    return counted_at_once(connection, connection.scalars(select(ORGANIZATIONS.c.id)).all())
+
+
+def _update(
+    connection: Connection, principal: Principal, staging: Staging, keep_on: Callable[[], None]
+) -> None:
+    changed = False
+    for chunk in staging.planned_updates(AT_ONCE):
+        keep_on()
+        changed = True
+        _update_all(connection, chunk)
+        _record_updates(connection, principal, chunk)
+    if changed:
+        sharing.end_stale(connection, principal)
+
+
+def _create(
+    connection: Connection, principal: Principal, staging: Staging, keep_on: Callable[[], None]
+) -> None:
+    staging.db.create_function("new_id", 0, new_id)
+    for first in range(1, staging.total + 1, AT_ONCE):
+        at = now()
+        shared = {
+            "first": first,
+            "last": first + AT_ONCE - 1,
+            "user_id": principal.user_id,
+            "user_name": principal.name,
+        }
+        for table, columns, moment in (
+            (POINTS, NEW_POINT, stored(connection, at, _P.created_at)),
+            (CHANGES, _CHANGE, stored(connection, at, CHANGES.c.at)),
+        ):
+            keep_on()
+            rows = staging.db.execute(
+                f"SELECT {', '.join(columns.values())} FROM {_CREATED}"
+                f" WHERE n BETWEEN :first AND :last AND {GOOD} ORDER BY n",
+                {**shared, "at": moment},
+            )
+            insert_rows(connection, table, tuple(columns), rows)
+
+
+def _update_all(connection: Connection, chunk: Sequence[Mapping[str, Any]]) -> None:
+    by_fields: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for each in chunk:
+        fields = tuple(sorted(each["values"]))
+        values = {f"new_{field}": each["values"][field] for field in fields}
+        row = {"of": each["id"], "read": each["version"], **values}
+        by_fields.setdefault(fields, []).append(row)
+    for fields, rows in by_fields.items():
+        statement = (
+            update(POINTS)
+            .where(_P.id == bindparam("of"), _P.version == bindparam("read"))
+            .values(
+                version=_P.version + 1,
+                updated_at=now(),
+                **{field: bindparam(f"new_{field}") for field in fields},
+            )
+        )
+        if connection.execute(statement, rows).rowcount != len(rows):
+            raise VersionMismatch("point", rows[0]["read"], rows[0]["read"] + 1)
+
+
+def _record_updates(
+    connection: Connection, principal: Principal, chunk: Sequence[Mapping[str, Any]]
+) -> None:
+    at = stored(connection, now(), CHANGES.c.at)
+    rows = [
+        (
+            *(new_id(), at, principal.user_id, principal.name, "update", "point"),
+            *(each["id"], each["path"], msgspec.json.encode(each["changed"]).decode()),
+        )
+        for each in chunk
+    ]
+    insert_rows(connection, CHANGES, tuple(_CHANGE), rows)
