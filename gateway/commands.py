@@ -1,32 +1,29 @@
 """What the command line does beyond starting a node."""
 
-import asyncio
 import dataclasses
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from adapters import catalog
-from adapters.errors import AdapterError
-from adapters.events import Found, Scope
+from adapters.events import Found, Inventory, Scope
 from gateway import bootstrap
-from gateway.agents.build import video_adapter
-from gateway.api.devices import found_sources, identity_of
+from gateway.access.secrets import Sealer
+from gateway.agents.cameras import device_adapter
+from gateway.agents.onboarding import Onboarding, Result, Wish
 from gateway.bus.client import check as check_broker
 from gateway.bus.link import parse_broker_url
 from gateway.settings import Settings
 from gateway.startup import CannotStart, broker, open_database, prepare_data_dir, sealer_of
 from gateway.vision import available
 from registry import devices, organizations
-from registry.binding import Registration
-from registry.database import Connection, Database
-from registry.devices import NewDevice
-from registry.errors import Conflict, Invalid, NotFound, RegistryError
+from registry.database import Database
+from registry.errors import Conflict, Invalid, NotFound
 from registry.partition import SYSTEM
 
 LEAST_FREE_BYTES = 1 << 30
-AT_ONCE = 16
 
 
 def say(text: str) -> None:
@@ -106,18 +103,10 @@ async def discover_devices(
         await database.upgrade()
         await _check_organization(database, registering.organization)
         found = await _found(scope)
-        sealer = sealer_of(settings)
-        sealed = sealer.seal(registering.password) if registering.password else None
-        slots = asyncio.Semaphore(AT_ONCE)
-
-        async def one(each: Found) -> bool:
-            async with slots:
-                return await _register(database, each, registering, sealed)
-
-        results = await asyncio.gather(*(one(each) for each in found))
+        refused = await _register(database, sealer_of(settings), found, registering)
     finally:
         await database.close()
-    return len(found), results.count(False)
+    return len(found), refused
 
 
 async def _found(scope: Scope) -> list[Found]:
@@ -129,42 +118,43 @@ async def _found(scope: Scope) -> list[Found]:
 
 
 async def _register(
-    database: Database, found: Found, registering: Registering, sealed: bytes | None
-) -> bool:
-    username = registering.username
-    new = NewDevice(
+    database: Database, sealer: Sealer, found: list[Found], registering: Registering
+) -> int:
+    """Say what became of each, and how far we are; gives how many were refused."""
+
+    async def probe_known(device_id: str) -> Inventory:
+        run = await database.read(lambda c: devices.run(c, device_id))
+        return await device_adapter(run, sealer.open).probe()
+
+    password = registering.password
+    wish = Wish(
         adapter="onvif",
-        endpoint=found.endpoint,
+        endpoint="",
         organization=registering.organization,
-        username=username,
-        secret=sealed,
+        username=registering.username,
+        password=password,
+        secret=sealer.seal(password) if password else None,
     )
-    adapter = video_adapter("onvif", found.endpoint, username, registering.password, {})
-    try:
-        inventory = await adapter.probe()
+    outcomes: Counter[str] = Counter()
 
-        def write(connection: Connection) -> Registration:
-            return devices.register(
-                connection,
-                SYSTEM,
-                new,
-                found_sources(inventory),
-                identity=identity_of(inventory),
-                clock_offset_s=inventory.clock_offset_s,
-            )
+    def told(result: Result) -> None:
+        outcomes[result.outcome] += 1
+        say(f"{result.endpoint}: {_told(result)}")
+        if outcomes.total() % 50 == 0:
+            say(f"devices done: {outcomes.total()} of {len(found)}")
 
-        done = await database.write(write)
-    except AdapterError as error:
-        say(f"{found.endpoint}: refused: {error.message}")
-        return False
-    except RegistryError as error:
-        say(f"{found.endpoint}: refused: {error}")
-        return False
-    say(
-        f"{found.endpoint}: registered, sources bound to points: {len(done.bound)}, "
-        f"new points: {len(done.created)}, ambiguous: {len(done.ambiguous)}"
-    )
-    return True
+    onboarding = Onboarding(database, probe_known)
+    await onboarding.register_found(SYSTEM, found, wish, told)
+    return outcomes["refused"]
+
+
+def _told(result: Result) -> str:
+    if result.registration is None:
+        return f"{result.outcome}: {result.reason}" if result.reason else result.outcome
+    done = result.registration
+    counts = f"sources bound to points: {len(done.bound) + len(done.kept)}, "
+    counts += f"new points: {len(done.created)}, ambiguous: {len(done.ambiguous)}"
+    return f"{result.outcome}, {counts}"
 
 
 # --- doctor ---------------------------------------------------------------------------------------

@@ -169,8 +169,10 @@ class OnvifAdapter(Adapter):
         """Pin a certificate that no authority vouches for, if it is the first one seen: the
         settings to be kept, and a sentence that shows it."""
         settings = self.settings
-        if not settings.url.startswith("https:") or settings.certificate_sha256:
+        if not settings.url.startswith("https:"):
             return {}, ()
+        if pinned := settings.certificate_sha256:
+            return {}, (_pinned(pinned),)
         seen, trusted = await tls.presented(settings.url, settings.timeout_s)
         if trusted:
             return {}, ()
@@ -180,9 +182,9 @@ class OnvifAdapter(Adapter):
                 "as certificate_sha256 if it is the device's own",
                 device=settings.endpoint,
             )
-        pinned = {"certificate_sha256": seen}
-        self.settings = settings.model_copy(update=pinned)
-        return pinned, (f"its self-signed certificate is pinned: SHA-256 {tls.shown(seen)}",)
+        learned = {"certificate_sha256": seen}
+        self.settings = settings.model_copy(update=learned)
+        return learned, (_pinned(seen),)
 
     def _connected(self) -> contextlib.AbstractAsyncContextManager[OnvifClient]:
         return connect(self.settings, self._access)
@@ -317,6 +319,10 @@ class OnvifAdapter(Adapter):
                 reference = await client.call_open(wire.GET_ENDPOINT_REFERENCE)
                 identity = dataclasses.replace(identity, endpoint_reference=reference[:200])
         return identity
+
+
+def _pinned(certificate_sha256: str) -> str:
+    return f"its self-signed certificate is pinned: SHA-256 {tls.shown(certificate_sha256)}"
 
 
 def _refused(reason: str) -> Outcome:

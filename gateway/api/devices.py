@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import ipaddress
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -11,9 +11,17 @@ from pydantic import Field
 
 from adapters import catalog
 from adapters.base import Capability
-from adapters.errors import InvalidSettings, TimedOut
-from adapters.events import Found, Inventory, Scope, Source
+from adapters.errors import InvalidSettings
+from adapters.events import Found, Scope
 from gateway.agents.build import settings_model, split_secrets, video_adapter
+from gateway.agents.onboarding import (
+    Onboarding,
+    Result,
+    Wish,
+    found_sources,
+    identity_of,
+    in_time,
+)
 from gateway.api.background import Progress
 from gateway.api.bodies import Body, Name, Password, Reference, Text
 from gateway.api.context import CurrentContext, CurrentPrincipal
@@ -28,17 +36,17 @@ from gateway.api.shapes import (
     registration_shape,
     required_version,
 )
-from registry import devices, organizations
+from registry import devices, organizations, recognition
+from registry.binding import AmbiguousSource
 from registry.database import Connection
-from registry.devices import DeviceIdentity, NewDevice
+from registry.devices import Device
 from registry.errors import Forbidden, Invalid
 from registry.paging import DEFAULT_LIMIT, MAX_LIMIT
 from registry.partition import INTEGRATE, Principal, require, top_paths
-from registry.sources import FoundSource, Profile
 
 router = APIRouter(tags=["devices"])
 
-PROBE_TIMEOUT_S = 20.0
+_TELL_EVERY_S = 1.0
 Endpoint = Annotated[Text, Field(min_length=1, max_length=500)]
 
 
@@ -65,15 +73,26 @@ class DevicePatch(Body):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
+class RegisterBody(Body):
+    """Register what is found, with these credentials. settings: of the adapter kind."""
+
+    organization: Reference
+    username: Annotated[Text, Field(max_length=200)] = ""
+    password: Password = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
 class DiscoverBody(Body):
     """interfaces: own addresses to ask from, empty for all. subnets: CIDR blocks to ask one
-    address after the other. port: of the discovery protocol, 0 for its own."""
+    address after the other. port: of the discovery protocol, 0 for its own. register: what to do
+    with what is found, left out to only list it."""
 
     adapter: Text = "onvif"
     interfaces: Annotated[list[Text], Field(max_length=32)] = Field(default_factory=list)
     subnets: Annotated[list[Text], Field(max_length=32)] = Field(default_factory=list)
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0
+    registering: Annotated[RegisterBody | None, Field(alias="register")] = None
 
     def scope(self) -> Scope:
         for field, values, kind in (
@@ -123,29 +142,91 @@ def _kind_shape(kind: catalog.Kind) -> Shape:
 @router.post("/devices/discover", status_code=202)
 async def discover(
     body: DiscoverBody,
+    context: CurrentContext,
     services: CurrentServices,
     principal: CurrentPrincipal,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
-    """Look for devices on the network; the job's report lists those found."""
+    """Look for devices on the network, and register them where that is asked for.
+
+    The job's report lists those found, and then what became of each; its progress counts both.
+    """
     if not top_paths(principal, INTEGRATE):
         raise Forbidden("looking for devices needs the role integrator or admin")
     scope = body.scope()
     kind = catalog.load(body.adapter)
     if Capability.DISCOVER not in kind.capabilities:
         raise Invalid.at("adapter", f"devices of kind {body.adapter} cannot be looked for")
+    wish: Wish | None = None
+    if (wanted := body.registering) is not None:
+        await context.database.read(lambda c: _may_register(c, principal, wanted.organization))
+        _check_settings(body.adapter, wanted.settings)
+        wish = Wish(
+            adapter=body.adapter,
+            endpoint="",
+            organization=wanted.organization,
+            username=wanted.username,
+            password=wanted.password,
+            secret=context.sealer.seal(wanted.password) if wanted.password else None,
+            settings=wanted.settings,
+        )
 
     async def work(progress: Progress) -> Mapping[str, Any]:
         found: list[Found] = []
         async for each in kind.discover(scope):
             found.append(each)
             if len(found) % 50 == 0:
-                await progress(len(found), None, None)
-        return {"found": [dataclasses.asdict(each) for each in found]}
+                await progress(len(found) if wish is None else 0, None, None)
+        report: dict[str, Any] = {"found": [dataclasses.asdict(each) for each in found]}
+        if wish is not None:
+            onboarding = Onboarding(context.database, services.cameras.probe)
+            report["results"] = await _register_all(onboarding, principal, found, wish, progress)
+            services.nudge()
+        return report
 
     job = await services.jobs.start(principal, "discover", work, idempotency_key)
     location = {"Location": f"/api/v1/jobs/{job.id}"}
     return answer(job_shape(job), status=202, headers=location)
+
+
+async def _register_all(
+    onboarding: Onboarding,
+    principal: Principal,
+    found: Sequence[Found],
+    wish: Wish,
+    progress: Progress,
+) -> list[Shape]:
+    """Every `_TELL_EVERY_S` the job tells how far it is, and what became of each so far."""
+    results: list[Shape] = []
+
+    def report() -> Mapping[str, Any]:
+        return {"found": [dataclasses.asdict(each) for each in found], "results": results}
+
+    async def tell() -> None:
+        while True:
+            await progress(len(results), len(found), report())
+            await asyncio.sleep(_TELL_EVERY_S)
+
+    telling = asyncio.create_task(tell())
+    try:
+        await onboarding.register_found(
+            principal, found, wish, lambda result: results.append(_result_shape(result))
+        )
+    finally:
+        telling.cancel()
+        await asyncio.wait([telling])
+    await progress(len(results), len(found), None)
+    return results
+
+
+def _result_shape(result: Result) -> Shape:
+    shape: Shape = {
+        "endpoint": result.endpoint,
+        "outcome": result.outcome,
+        "reason": result.reason,
+        "device": result.device_id,
+    }
+    return shape | (registration_shape(result.registration) if result.registration else {})
 
 
 @router.post("/devices", status_code=201)
@@ -160,45 +241,30 @@ async def register(
     if Capability.PROBE not in catalog.load(body.adapter).capabilities:
         raise Invalid.at("adapter", f"{body.adapter} is not a kind of video device")
     _check_settings(body.adapter, body.settings)
-    adapter = video_adapter(
-        body.adapter, body.endpoint, body.username, body.password, body.settings
-    )
-    inventory = await _in_time(adapter.probe(), body.endpoint)
-    new = NewDevice(
+    wish = Wish(
         adapter=body.adapter,
         endpoint=body.endpoint,
         organization=body.organization,
         name=body.name,
         username=body.username,
+        password=body.password,
         secret=context.sealer.seal(body.password) if body.password else None,
         settings=body.settings,
     )
-
-    def write(connection: Connection) -> tuple[Any, Any]:
-        registration = devices.register(
-            connection,
-            principal,
-            new,
-            found_sources(inventory),
-            identity=identity_of(inventory),
-            clock_offset_s=inventory.clock_offset_s,
-        )
-        return registration, devices.get(connection, principal, registration.device_id)
-
-    registration, device = await context.database.write(write)
+    onboarding = Onboarding(context.database, services.cameras.probe)
+    done = await onboarding.register(principal, wish)
     services.nudge()
-    shape = {**device_shape(device), **registration_shape(registration)}
+    device = done.device
+    shape = {**_shape(device), **registration_shape(done.registration)}
+    if done.moved_from is not None:
+        return answer({**shape, "moved_from": done.moved_from}, version=device.version)
     headers = {"Location": f"/api/v1/devices/{device.id}"}
     return answer(shape, status=201, version=device.version, headers=headers)
 
 
-async def _in_time(probing: Awaitable[Inventory], device: str) -> Inventory:
-    try:
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            return await probing
-    except TimeoutError:
-        reason = f"it did not tell what it is within {PROBE_TIMEOUT_S:g} s"
-        raise TimedOut(reason, device=device) from None
+def _shape(device: Device) -> Shape:
+    """notes: what its last probe found odd, such as addresses that it announces wrongly."""
+    return {**device_shape(device), "notes": list(device.notes)}
 
 
 def _may_register(connection: Connection, principal: Principal, reference: str) -> None:
@@ -211,36 +277,6 @@ def _check_settings(adapter: str, settings: Mapping[str, Any]) -> None:
     for name in ("endpoint", "username", *hidden):
         if name in settings:
             raise Invalid.at(f"settings.{name}", "has a field of its own outside settings")
-
-
-def found_sources(inventory: Inventory) -> list[FoundSource]:
-    return [_found_source(source) for source in inventory.sources]
-
-
-def _found_source(source: Source) -> FoundSource:
-    return FoundSource(
-        address=source.address,
-        name=source.name,
-        channel_number=source.channel_number,
-        profiles=tuple(
-            Profile(
-                name=profile.name,
-                codec=profile.codec,
-                width=profile.width,
-                height=profile.height,
-                fps=profile.fps,
-                token=profile.token,
-            )
-            for profile in source.profiles
-        ),
-        capabilities=tuple(sorted(source.capabilities)),
-        longitude_deg=source.longitude_deg,
-        latitude_deg=source.latitude_deg,
-    )
-
-
-def identity_of(inventory: Inventory) -> DeviceIdentity:
-    return DeviceIdentity(**dataclasses.asdict(inventory.identity))
 
 
 @router.get("/devices")
@@ -259,15 +295,22 @@ async def list_devices(
             cursor=query.cursor,
         )
     )
-    return answer(page_shape(page, device_shape))
+    return answer(page_shape(page, _shape))
 
 
 @router.get("/devices/{device_id}")
 async def get_device(
     device_id: str, context: CurrentContext, principal: CurrentPrincipal
 ) -> Response:
-    device = await context.database.read(lambda c: devices.get(c, principal, device_id))
-    return answer(device_shape(device), version=device.version)
+    """With the points that a source without one could be: `PUT /points/{id}/source` decides."""
+
+    def read(connection: Connection) -> tuple[Device, tuple[AmbiguousSource, ...]]:
+        device = devices.get(connection, principal, device_id)
+        return device, recognition.ambiguous(connection, principal, device)
+
+    device, waiting = await context.database.read(read)
+    ambiguous = [{"address": each.address, "points": list(each.point_ids)} for each in waiting]
+    return answer({**_shape(device), "ambiguous": ambiguous}, version=device.version)
 
 
 @router.patch("/devices/{device_id}")
@@ -295,7 +338,7 @@ async def update_device(
         lambda c: devices.update(c, principal, device_id, changes, version)
     )
     services.nudge()
-    return answer(device_shape(device), version=device.version)
+    return answer(_shape(device), version=device.version)
 
 
 @router.delete("/devices/{device_id}", status_code=204)
@@ -327,7 +370,7 @@ async def refresh_device(
         require(principal, INTEGRATE, device.organization.path)
 
     await context.database.read(may)
-    inventory = await _in_time(services.cameras.probe(device_id), device_id)
+    inventory = await in_time(services.cameras.probe(device_id), device_id)
 
     def write(connection: Connection) -> tuple[Any, Any]:
         registration = devices.refresh(
@@ -337,10 +380,12 @@ async def refresh_device(
             found_sources(inventory),
             identity=identity_of(inventory),
             clock_offset_s=inventory.clock_offset_s,
+            notes=inventory.notes,
+            settings=inventory.settings,
         )
         return registration, devices.get(connection, principal, device_id)
 
     registration, device = await context.database.write(write)
     services.nudge()
-    shape = {**device_shape(device), **registration_shape(registration)}
+    shape = {**_shape(device), **registration_shape(registration)}
     return answer(shape, version=device.version)

@@ -282,7 +282,7 @@ class TestCertificates:
         assert found.notes == (f"its self-signed certificate is pinned: SHA-256 {shown}",)
         pinned = make_adapter(camera.device_url, **found.settings)
         again = await pinned.probe()
-        assert (again.sources, again.settings, again.notes) == (found.sources, {}, ())
+        assert (again.sources, again.settings, again.notes) == (found.sources, {}, found.notes)
 
     async def test_that_changed_is_refused_before_anything_is_said(
         self, meet: Meet, make_adapter: MakeAdapter
