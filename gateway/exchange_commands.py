@@ -22,7 +22,7 @@ from registry.exchange.files import format_of
 from registry.exchange.importing import run_import
 from registry.exchange.staging import Staging
 from registry.partition import SYSTEM
-from registry.points import PointFilter
+from registry.point_lists import PointFilter
 
 T = TypeVar("T")
 

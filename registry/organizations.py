@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, exists, func, or_, select
+from sqlalchemy import Connection, Select, exists, func, or_, select
 from sqlalchemy import update as sql_update
 
-from registry import codes, rows
+from registry import codes, point_counts, rows
 from registry.errors import Conflict, Invalid, NotFound, Reason
 from registry.identity import parse_id
 from registry.jurisdictions import Jurisdiction, Jurisdictions, area_m2, read_geometry
@@ -19,6 +19,7 @@ from registry.models import (
     DEVICES,
     ORGANIZATIONS,
     PATCHES,
+    POINT_COUNTS,
     POINTS,
     ROLES,
     SHARES,
@@ -250,37 +251,11 @@ def counts(
 ) -> dict[str, Counts]:
     """`Counts` by path, of the points that the principal sees; a path without points is left out.
     below: only the organisation at this path and those below it."""
-    status = POINTS.c.status
-
-    def number(condition: Any) -> Any:
-        return func.sum(case((condition, 1), else_=0))
-
-    grouped = (
-        select(
-            POINTS.c.organization_id,
-            func.count().label("points"),
-            number(status == "online").label("online"),
-            number(status == "offline").label("offline"),
-            number(status == "fault").label("fault"),
-            number(POINTS.c.assigned_by == "none").label("unassigned"),
-        )
-        .where(visible(POINTS.c.organization_id, principal, SEE_POINTS))
-        .group_by(POINTS.c.organization_id)
-        .subquery()
-    )
-    wanted = select(_O.path, grouped).join_from(grouped, ORGANIZATIONS)
-    if below is not None:
-        wanted = wanted.where(within(_O.path, below))
+    seen = visible(POINT_COUNTS.c.organization_id, principal, SEE_POINTS)
     totals: dict[str, Counts] = {}
-    for row in connection.execute(wanted):
-        own = Counts(
-            points=row.points,
-            online=row.online,
-            offline=row.offline,
-            fault=row.fault,
-            unassigned=row.unassigned,
-        )
-        path = row.path
+    for owner, figures in point_counts.of_organizations(connection, seen, below).items():
+        own = Counts(**figures)
+        path = owner
         while path and contains(below or "", path):
             totals[path] = totals.get(path, Counts()).plus(own)
             path = parent_path(path)

@@ -16,9 +16,27 @@ def matching(text: str, columns: Sequence[Column[str]]) -> ColumnElement[bool]:
     text: words apart by blanks, one character or more each.
     Raises: Invalid when it is empty or longer than 100 characters.
     """
-    words = unicodedata.normalize("NFC", text).split()
-    if not words or len(text) > MAX_TERM:
-        raise Invalid.at("q", f"must have 1 to {MAX_TERM} characters")
     return and_(
-        *(or_(*(column.icontains(word, autoescape=True) for column in columns)) for word in words)
+        *(
+            or_(*(column.icontains(word, autoescape=True) for column in columns))
+            for word in words(text)
+        )
     )
+
+
+def words(text: str) -> list[str]:
+    """The words of a text that somebody looks for, in Unicode NFC.
+
+    Raises: Invalid when there is none, or it is longer than 100 characters.
+    """
+    found = unicodedata.normalize("NFC", text).split()
+    if not found or len(text) > MAX_TERM:
+        raise Invalid.at("q", f"must have 1 to {MAX_TERM} characters")
+    return found
+
+
+def escaped(word: str) -> str:
+    """A word as LIKE takes it with ``\\`` as the escape."""
+    for special in ("\\", "%", "_"):
+        word = word.replace(special, f"\\{special}")
+    return word

@@ -19,11 +19,12 @@ from gateway.api.shapes import (
     required_version,
     wants_geo_json,
 )
-from registry import points
+from registry import point_lists, points
 from registry.database import Connection
 from registry.errors import Invalid
 from registry.paging import DEFAULT_LIMIT, MAX_LIMIT
-from registry.points import NewPoint, Point, PointFilter
+from registry.point_lists import PointFilter
+from registry.points import NewPoint, Point
 
 router = APIRouter(prefix="/points", tags=["points"])
 
@@ -129,7 +130,7 @@ async def list_points(
     application/geo+json`."""
     wanted = query.wanted()
     page = await context.database.read(
-        lambda c: points.page(c, principal, wanted, limit=query.limit, cursor=query.cursor or None)
+        lambda c: point_lists.page(c, principal, wanted, limit=query.limit, cursor=query.cursor or None)
     )
     if wants_geo_json(request):
         return answer(features_shape(page), media_type=GEO_JSON)

@@ -13,12 +13,13 @@ from typing import Any
 import openpyxl
 from openpyxl.cell import WriteOnlyCell
 
-from registry import points
+from registry import point_lists
 from registry.database import Database
 from registry.machine_file import ATTRIBUTES, wrong
 from registry.paging import MAX_LIMIT
 from registry.partition import Principal
-from registry.points import EVERYTHING, Point, PointFilter
+from registry.point_lists import EVERYTHING, PointFilter
+from registry.points import Point
 
 COLUMNS = (
     *("id", "code", "name", "organization", "assigned_by", "place", "longitude", "latitude"),
@@ -47,7 +48,7 @@ def exported(
     while True:
         page = database.read_now(
             functools.partial(
-                points.page,
+                point_lists.page,
                 principal=principal,
                 wanted=wanted,
                 limit=MAX_LIMIT,

@@ -8,7 +8,7 @@ from databases import Registry, square
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import changes, devices, organizations, points
+from registry import changes, devices, organizations, point_lists, points
 from registry.devices import DeviceIdentity, NewDevice
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, VersionMismatch
 from registry.organizations import NewOrganization
@@ -339,4 +339,4 @@ def test_sources_that_cannot_be_told_apart_are_refused(district: Registry) -> No
     with pytest.raises(Invalid, match="1 to 200"):
         district(devices.register, SYSTEM, recorder(), [FoundSource(address="")])
     assert district(devices.page, SYSTEM).total == 0
-    assert district(points.page, SYSTEM).total == 0
+    assert district(point_lists.page, SYSTEM).total == 0

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from registry import organizations, points, systems, users
+from registry import organizations, point_lists, points, systems, users
 from registry.errors import Forbidden, NotFound
 from registry.models import ORGANIZATIONS
 from registry.organizations import NewOrganization
@@ -186,7 +186,7 @@ def test_sql_shows_exactly_what_the_rules_give(registry: Registry, case: Case) -
             )
             for roles in (SEE_POINTS, SEE_PICTURES, SEE_DEVICES, ALL_ROLES)
         }
-        listed = points.page(connection, principal, limit=500)
+        listed = point_lists.page(connection, principal, limit=500)
         readable = set()
         for point_id in made:
             with contextlib.suppress(NotFound):

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from databases import ON_SQLITE, Registry, square
 
-from registry import changes, devices, organizations, points
+from registry import changes, devices, organizations, point_lists, points
 from registry.devices import NewDevice
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, VersionMismatch
 from registry.organizations import NewOrganization
 from registry.partition import SYSTEM, Grant, Principal, Role
-from registry.points import NewPoint, Point, PointFilter
+from registry.point_lists import PointFilter
+from registry.points import NewPoint, Point
 from registry.sources import FoundSource, Profile
 
 pytest_plugins = ["databases"]
@@ -73,7 +74,8 @@ def test_whose_a_new_point_is(
     longitude, latitude = position or (None, None)
     point = add(district, organization, longitude=longitude, latitude=latitude, assign=assign)
     assert (point.organization.path, point.assigned_by) == expected
-    assert point.home_path == organization
+    home = district(organizations.get_by_id, point.home_id)
+    assert home.path == organization
     counts = district(organizations.counts, SYSTEM)
     assert counts["d"].points == 1
     assert counts["d"].unassigned == (expected[1] == "none")
@@ -129,7 +131,7 @@ def test_wrong_values_are_refused_with_every_place(
     with pytest.raises(Invalid) as refused:
         district(points.create, SYSTEM, NewPoint(**{"organization": "d", "name": "p", **values}))
     assert [reason.field for reason in refused.value.reasons] == fields
-    assert district(points.page, SYSTEM).total == 0
+    assert district(point_lists.page, SYSTEM).total == 0
 
 
 def test_a_code_is_unique_and_its_holder_named_only_to_who_sees_it(district: Registry) -> None:
@@ -175,7 +177,7 @@ def test_filters(district: Registry) -> None:
         (PointFilter(bbox=(170, -20, -170, 0)), [b]),
         (PointFilter(bbox=(-180, -90, 180, 90), q="gate", ownership="property"), [c]),
     ):
-        page = registry(points.page, SYSTEM, wanted)
+        page = registry(point_lists.page, SYSTEM, wanted)
         found = [point.id for point in page.items]
         assert (found, page.total) == ([each.id for each in expected], len(expected)), wanted
 
@@ -196,7 +198,7 @@ def test_filters_that_no_point_can_meet(
     district: Registry, wanted: PointFilter, field: str
 ) -> None:
     with pytest.raises(Invalid) as refused:
-        district(points.page, SYSTEM, wanted)
+        district(point_lists.page, SYSTEM, wanted)
     assert refused.value.reasons[0].field == field
 
 
@@ -205,7 +207,7 @@ def test_pages_stay_right_while_others_write(district: Registry) -> None:
     seen: list[str] = []
     cursor = None
     while True:
-        page = district(points.page, SYSTEM, limit=3, cursor=cursor)
+        page = district(point_lists.page, SYSTEM, limit=3, cursor=cursor)
         assert page.total == 7
         seen += [point.id for point in page.items]
         if len(seen) == 3:
@@ -218,10 +220,10 @@ def test_pages_stay_right_while_others_write(district: Registry) -> None:
     assert seen == made
     for limit in (0, 501):
         with pytest.raises(Invalid, match="limit"):
-            district(points.page, SYSTEM, limit=limit)
+            district(point_lists.page, SYSTEM, limit=limit)
     for cursor in ("x", "!!!!", "AAAA", "é", "00"):
         with pytest.raises(Invalid, match="cursor"):
-            district(points.page, SYSTEM, cursor=cursor)
+            district(point_lists.page, SYSTEM, cursor=cursor)
 
 
 def test_an_update_needs_the_version_that_was_read(district: Registry) -> None:

@@ -7,12 +7,13 @@ from databases import Registry, square
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry import changes, organizations, points, repartition
+from registry import changes, organizations, point_lists, points, repartition
 from registry.errors import Conflict, Forbidden, NotFound
 from registry.jurisdictions import Jurisdiction, Jurisdictions, area_m2, read_geometry
 from registry.organizations import NewOrganization
 from registry.partition import SYSTEM, Grant, Principal, Role
-from registry.points import NewPoint, Point, PointFilter
+from registry.point_lists import PointFilter
+from registry.points import NewPoint, Point
 
 pytest_plugins = ["databases"]
 
@@ -78,7 +79,7 @@ def test_a_dry_run_says_what_would_move_and_writes_nothing(registry: Registry) -
     assert owner(registry, placeless) == ("d", "none")
     assert owner(registry, pinned) == ("d/a", "explicit")
     # The unassigned are the district's to see, by list and by number.
-    seen = registry(points.page, admin("d", Role.VIEWER), PointFilter(assigned_by="none"))
+    seen = registry(point_lists.page, admin("d", Role.VIEWER), PointFilter(assigned_by="none"))
     assert {each.id for each in seen.items} == {inside.id, placeless.id}
     assert registry(organizations.counts, admin("d", Role.VIEWER))["d"].unassigned == 2
     assert registry(repartition.plan, admin("d"), "d").moved == 0
@@ -260,7 +261,9 @@ def test_after_it_all_is_as_if_created_now(
             found = points.get_many(connection, SYSTEM, ids)
             return [(each.organization.path, each.assigned_by) for each in found]
 
-        unassigned = points.page(connection, SYSTEM, PointFilter(assigned_by="none"), limit=500)
+        unassigned = point_lists.page(
+            connection, SYSTEM, PointFilter(assigned_by="none"), limit=500
+        )
         return owners(old), owners(fresh), {each.id for each in unassigned.items}, old
 
     old, fresh, unassigned, ids = registry.undone(run)

@@ -9,12 +9,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shapely import Point as Place
 
-from registry import changes, organizations, points, repartition, reshaping, systems, users
+from registry import (
+    changes,
+    organizations,
+    point_lists,
+    points,
+    repartition,
+    reshaping,
+    systems,
+    users,
+)
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, VersionMismatch
 from registry.jurisdictions import read_geometry
 from registry.organizations import NewOrganization
 from registry.partition import SYSTEM, Grant, Principal, Role, contains, parent_path
-from registry.points import NewPoint, PointFilter
+from registry.point_lists import PointFilter
+from registry.points import NewPoint
 from registry.systems import NewSystem
 
 pytest_plugins = ["databases"]
@@ -61,7 +71,8 @@ def put(registry: Registry, organization: str, **more: Any) -> str:
 
 def where(registry: Registry, point_id: str) -> tuple[str, str, str]:
     point = registry(points.get, SYSTEM, point_id)
-    return point.organization.path, point.home_path, point.assigned_by
+    home = registry(organizations.get_by_id, point.home_id)
+    return point.organization.path, home.path, point.assigned_by
 
 
 def test_a_move_takes_along_all_below_and_all_owned(tree: Registry) -> None:
@@ -283,8 +294,8 @@ def test_whatever_is_done_the_tree_stays_one(
                 with_savepoint.commit()
             except (NotFound, Invalid, Conflict):
                 with_savepoint.rollback()
-        found = points.page(connection, SYSTEM, limit=500)
-        none = points.page(connection, SYSTEM, PointFilter(assigned_by="none"), limit=500)
+        found = point_lists.page(connection, SYSTEM, limit=500)
+        none = point_lists.page(connection, SYSTEM, PointFilter(assigned_by="none"), limit=500)
         return organizations.tree(connection, SYSTEM), found, none
 
     tree, found, none = registry.undone(run)
@@ -299,5 +310,5 @@ def test_whatever_is_done_the_tree_stays_one(
     assert found.total == len(TREE)
     for point in found.items:
         assert by_id[point.organization.id].path == point.organization.path
-        assert contains(point.home_path, point.organization.path)
+        assert contains(by_id[point.home_id].path, point.organization.path)
     assert all(each.organization.id == each.home_id for each in none.items)

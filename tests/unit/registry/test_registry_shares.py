@@ -16,6 +16,7 @@ from registry import (
     channels,
     organizations,
     patches,
+    point_lists,
     points,
     repartition,
     reshaping,
@@ -29,7 +30,8 @@ from registry.models import SHARES
 from registry.organizations import NewOrganization
 from registry.partition import SEE_PICTURES, SEE_POINTS, SYSTEM, Grant, Principal, Role, parent_path
 from registry.patches import Member, NewPatch
-from registry.points import NewPoint, Point, PointFilter
+from registry.point_lists import PointFilter
+from registry.points import NewPoint, Point
 from registry.shares import NewShare, Share, Shown
 from registry.systems import NewSystem
 
@@ -71,7 +73,7 @@ def share(registry: Registry, who: Principal = SYSTEM, **more: Any) -> Share:
 
 
 def seen(registry: Registry, who: Principal) -> set[str]:
-    return {each.id for each in registry(points.page, who).items}
+    return {each.id for each in registry(point_lists.page, who).items}
 
 
 def over(registry: Registry, share_id: str) -> None:
@@ -98,8 +100,8 @@ def test_a_point_is_shown_to_the_receiver_and_above_until_the_end(tree: Registry
     assert seen(tree, holding(("viewer", "d/s2/w2"))) == set()
     # In no count of the receiver, and not among what is below it.
     assert tree(organizations.counts, receiver) == {}
-    assert tree(points.page, receiver, PointFilter(organization="d/s2")).total == 0
-    assert tree(points.page, receiver).total == 1
+    assert tree(point_lists.page, receiver, PointFilter(organization="d/s2")).total == 0
+    assert tree(point_lists.page, receiver).total == 1
     over(tree, made.id)
     assert seen(tree, receiver) == set()
     with pytest.raises(NotFound):
@@ -473,7 +475,7 @@ def test_sql_shows_exactly_what_the_rules_give(registry: Registry, case: Case) -
                 ended |= {index for index, each in enumerate(made) if each.point == point}
                 points.assign(connection, SYSTEM, [ids[point]], case.paths[to])
         principal = holding(*((str(role), case.paths[index]) for role, index in case.grants))
-        listed = points.page(connection, principal, limit=500)
+        listed = point_lists.page(connection, principal, limit=500)
         answers = {}
         for roles in (SEE_POINTS, SEE_PICTURES):
             found = {}

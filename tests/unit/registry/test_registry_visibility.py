@@ -14,6 +14,7 @@ from sqlalchemy import update
 from registry import (
     channels,
     organizations,
+    point_lists,
     points,
     repartition,
     reshaping,
@@ -28,7 +29,8 @@ from registry.jurisdictions import area_m2, read_geometry
 from registry.models import SHARES
 from registry.organizations import Counts, NewOrganization
 from registry.partition import SEE_DEVICES, SEE_PICTURES, SEE_POINTS, SYSTEM, Principal, Role
-from registry.points import NewPoint, PointFilter
+from registry.point_lists import PointFilter
+from registry.points import NewPoint
 from registry.shares import NewShare, Shown
 from registry.systems import NewSystem
 from registry.users import NewRole, NewUser
@@ -373,7 +375,7 @@ class Acting:
         assert [(each.organization.id, each.assigned_by) for each in stored] == [
             (world.places[each.owner].id, each.by) for each in world.spots
         ]
-        none = points.page(self.connection, SYSTEM, PointFilter(assigned_by="none"), limit=500)
+        none = point_lists.page(self.connection, SYSTEM, PointFilter(assigned_by="none"), limit=500)
         unassigned = {each.id for each in world.spots if each.by == "none"}
         assert {each.id for each in none.items} == unassigned
         assert all(each.organization.id == each.home_id for each in none.items)
@@ -393,8 +395,8 @@ class Acting:
         ):
             expected, found = {}, {}
             for number, spot in enumerate(world.spots):
-                lent = world.by_share(person, spot.owner, number) if "viewer" in words else []
-                if lent or world.has(person, words, spot.owner):
+                lent = world.by_share(person, spot.owner, number)
+                if ("viewer" in words and lent) or world.has(person, words, spot.owner):
                     shared = lent and not world.has(person, PICTURES, spot.owner)
                     expected[spot.id] = any(each.ptz for each in lent) if shared else None
                 with contextlib.suppress(NotFound):
@@ -402,7 +404,7 @@ class Acting:
                     found[one.id] = one.shared.ptz if one.shared else None
             assert found == expected, words
             if roles == SEE_POINTS:
-                listed = points.page(connection, who, limit=500)
+                listed = point_lists.page(connection, who, limit=500)
                 in_list = {
                     each.id: each.shared.ptz if each.shared else None for each in listed.items
                 }

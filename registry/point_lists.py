@@ -1,0 +1,417 @@
+"""Lists of points in pages, with exact totals, as quick for a workroom of a province as of a town.
+
+A statement is built once for each shape that a question can have, and kept as text: building it
+takes longer than running it. What it does, for owners that are few or many:
+
+- counted: kept sums give the total; of each owner the next few points are looked up by index.
+- found (text or box): all matches are looked up in an index alone, counted, and cut to a page.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Double,
+    Integer,
+    Select,
+    SelectBase,
+    Subquery,
+    Text,
+    bindparam,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    union,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from registry import organizations, point_rules
+from registry.errors import Invalid
+from registry.identity import now, parse_id
+from registry.models import ORGANIZATIONS, POINT_COUNTS, POINTS, SHARES
+from registry.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, decode_cursor, encode_cursor
+from registry.partition import (
+    RECEIVE_SHARES,
+    SEE_POINTS,
+    Principal,
+    contains,
+    lies_within,
+    receives,
+    top_paths,
+)
+from registry.point_counts import COUNTED
+from registry.points import COLUMNS, Point, read_point, with_shares
+from registry.search import escaped, words
+
+_P = POINTS.c
+_O = ORGANIZATIONS.c
+_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+_FIRST_ID = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PointFilter:
+    """None is anything. organization: id or path; those below it are included. q: words.
+    bbox: west, south, east, north in degrees; west may be greater, across the 180th meridian."""
+
+    organization: str | None = None
+    q: str | None = None
+    status: str | None = None
+    category: int | None = None
+    ownership: str | None = None
+    assigned_by: str | None = None
+    bbox: tuple[float, float, float, float] | None = None
+
+
+EVERYTHING = PointFilter()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Shape:
+    """What makes one statement another. tops, receives: at how many paths the principal sees
+    points, and is shown some; tops is None where they see every one. below: narrowed to an
+    organisation. counted: which of `COUNTED` are asked for. words: of the text. box: "", "plain",
+    or "across" the 180th meridian."""
+
+    dialect: str
+    tops: int | None
+    receives: int
+    below: bool
+    counted: tuple[str, ...]
+    words: int
+    box: str
+
+    @property
+    def found(self) -> bool:
+        """Whether no kept sum gives the total."""
+        return bool(self.words or self.box)
+
+
+def page(
+    connection: Connection,
+    principal: Principal,
+    wanted: PointFilter = EVERYTHING,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[Point]:
+    """The points that the principal sees and the filter wants, in the order they were made.
+
+    Raises: NotFound for an organisation that is not seen; Invalid.
+    """
+    if not 1 <= limit <= MAX_LIMIT:
+        raise Invalid.at("limit", f"must be 1 to {MAX_LIMIT}")
+    shape, values = _question(connection, principal, wanted)
+    values |= {"after": _after(cursor), "most": limit + 1, "skipped": limit}
+    found = _run(connection, _page_statement(shape), values)
+    if found:
+        total = found[0][-1]
+    else:
+        total = _run(connection, _total_statement(shape), values)[0][0] if cursor else 0
+    items = with_shares(connection, principal, tuple(map(read_point, found[:limit])))
+    more = len(found) > limit
+    return Page(items=items, next=encode_cursor(items[-1].id) if more else None, total=total)
+
+
+def _after(cursor: str | None) -> str:
+    if cursor is None:
+        return _FIRST_ID
+    parsed = parse_id(decode_cursor(cursor))
+    if parsed is None:
+        raise Invalid.at("cursor", "is not one that a list of ours gave")
+    return parsed
+
+
+# --- the question -----------------------------------------------------------------------------
+
+
+def _question(
+    connection: Connection, principal: Principal, wanted: PointFilter
+) -> tuple[_Shape, dict[str, Any]]:
+    """The shape of the statement, and the values of its parameters."""
+    tops = top_paths(principal, SEE_POINTS)
+    receiving = top_paths(principal, RECEIVE_SHARES) if receives(principal) else ()
+    below = None
+    if wanted.organization is not None:
+        below = organizations.get_shown(connection, principal, wanted.organization).path
+        tops = _narrowed(tops, below)
+    everything = tops == ("",) or _covers_all(connection, tops)
+    point_rules.check_filter(wanted.status, wanted.category, wanted.ownership, wanted.assigned_by)
+    counted = {name: getattr(wanted, name) for name in COUNTED}
+    values = {name: value for name, value in counted.items() if value is not None}
+    looked_for = words(wanted.q) if wanted.q is not None else []
+    shape = _Shape(
+        dialect=connection.dialect.name,
+        tops=None if everything else len(tops),
+        receives=0 if everything else len(receiving),
+        below=below is not None,
+        counted=tuple(values),
+        words=len(looked_for),
+        box=_box(wanted.bbox),
+    )
+    if not everything:
+        values |= _path_values("top", tops)
+    if shape.receives:
+        values |= _path_values("receives", receiving) | {"now": _stored(connection, now())}
+        if below is not None:
+            values |= _path_values("below", (below,))
+    for number, word in enumerate(looked_for):
+        values[f"word{number}"] = f"%{escaped(word)}%"
+    if wanted.bbox is not None:
+        values |= dict(zip(("west", "south", "east", "north"), wanted.bbox, strict=True))
+    return shape, values
+
+
+def _narrowed(tops: Sequence[str], below: str) -> tuple[str, ...]:
+    """What of the subtrees at tops is at or below a path."""
+    if any(contains(top, below) for top in tops):
+        return (below,)
+    return tuple(top for top in tops if contains(below, top))
+
+
+def _covers_all(connection: Connection, tops: Sequence[str]) -> bool:
+    """Whether no organisation is outside the tops, so that no owner needs to be looked at."""
+    roots = {top for top in tops if "/" not in top}
+    if not roots:
+        return False
+    statement = _roots_statement(connection.dialect.name)
+    return {row[0] for row in _run(connection, statement, {})} <= roots
+
+
+def _box(bbox: tuple[float, float, float, float] | None) -> str:
+    if bbox is None:
+        return ""
+    point_rules.check_box(*bbox)
+    west_deg, _, east_deg, _ = bbox
+    return "plain" if west_deg <= east_deg else "across"
+
+
+def _path_values(name: str, paths: Iterable[str]) -> dict[str, str]:
+    values = {}
+    for number, path in enumerate(paths):
+        values[f"{name}{number}"] = path
+        # "0" follows "/" in byte order.
+        values[f"{name}{number}_from"], values[f"{name}{number}_to"] = f"{path}/", f"{path}0"
+    return values
+
+
+def _stored(connection: Connection, at: datetime) -> Any:
+    """An instant as the driver takes it."""
+    if connection.dialect.name == "sqlite":
+        return at.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+    return at
+
+
+# --- the statements -------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Statement:
+    """SQL as the driver takes it. names: of its parameters, in their order, for SQLite.
+    constants: the parameters that are always the same."""
+
+    sql: str
+    names: tuple[str, ...] | None
+    constants: Mapping[str, Any]
+
+
+def _run(
+    connection: Connection, statement: _Statement, values: Mapping[str, Any]
+) -> Sequence[Sequence[Any]]:
+    given: Any = {**statement.constants, **values}
+    if statement.names is not None:
+        given = tuple(given[name] for name in statement.names)
+    return connection.exec_driver_sql(statement.sql, given).fetchall()
+
+
+def _compiled(statement: Select[Any], dialect: str) -> _Statement:
+    module: Any = postgresql.psycopg if dialect == "postgresql" else sqlite.pysqlite
+    compiled = statement.compile(dialect=module.dialect())
+    names = compiled.positiontup
+    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    return _Statement(str(compiled), tuple(names) if names is not None else None, constants)
+
+
+@functools.lru_cache(maxsize=16)
+def _roots_statement(dialect: str) -> _Statement:
+    return _compiled(select(_O.path).where(_O.parent_id.is_(None)), dialect)
+
+
+@functools.lru_cache(maxsize=1024)
+def _page_statement(shape: _Shape) -> _Statement:
+    """`COLUMNS` of a page and, last in each row, the total."""
+    owners = _owners(shape)
+    alone = _alone(shape, owners)
+    after = bindparam("after", type_=_P.id.type)
+    ids: SelectBase
+    total: ColumnElement[int]
+    if shape.found:
+        matches = _matches(shape, owners, alone)
+        total = select(func.count()).select_from(matches).scalar_subquery()
+        ids = select(matches.c.id).where(matches.c.id > after)
+    else:
+        total = _total(shape, owners, alone)
+        ids = _next_of_owners(shape, owners, after)
+        if alone is not None:
+            ids = union(ids, select(alone.c.id).where(alone.c.id > after))
+    next_ids = ids.subquery("next_ids")
+    some = select(next_ids.c.id).order_by(next_ids.c.id).limit(bindparam("most", type_=Integer()))
+    return _compiled(
+        select(*COLUMNS, total.label("total"))
+        .join_from(POINTS, ORGANIZATIONS, _P.organization_id == _O.id)
+        .where(_P.id.in_(some))
+        .order_by(_P.id),
+        shape.dialect,
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _total_statement(shape: _Shape) -> _Statement:
+    owners = _owners(shape)
+    alone = _alone(shape, owners)
+    if shape.found:
+        matches = _matches(shape, owners, alone)
+        return _compiled(select(func.count()).select_from(matches), shape.dialect)
+    return _compiled(select(_total(shape, owners, alone)), shape.dialect)
+
+
+def _paths(name: str, number: int) -> ColumnElement[bool]:
+    """On organisations: at one of the paths given as parameters, or below."""
+
+    def path(suffix: str) -> BindParameter[str]:
+        return bindparam(f"{name}{suffix}", type_=_O.path.type)
+
+    return or_(
+        false(),
+        *(
+            or_(
+                _O.path == path(f"{each}"),
+                (_O.path > path(f"{each}_from")) & (_O.path < path(f"{each}_to")),
+            )
+            for each in range(number)
+        ),
+    )
+
+
+def _owners(shape: _Shape) -> CTE | None:
+    """The ids of the organisations all whose points are seen; None for every one."""
+    if shape.tops is None:
+        return None
+    own = select(_O.id).where(_paths("top", shape.tops))
+    if not shape.receives:
+        return own.cte("owners")
+    given = _given(shape)
+    shown = select(_O.id).join(
+        given, given.c.point_id.is_(None) & lies_within(_O.path, given.c.owner_path)
+    )
+    if shape.below:
+        shown = shown.where(_paths("below", 1))
+    return union(own, shown).cte("owners")
+
+
+def _given(shape: _Shape) -> Subquery:
+    """The shares that are given to the principal and hold now."""
+    owner = ORGANIZATIONS.alias("share_owner")
+    at = bindparam("now", type_=SHARES.c.starts_at.type)
+    return (
+        select(SHARES.c.point_id, SHARES.c.owner_id, owner.c.path.label("owner_path"))
+        .join(owner, owner.c.id == SHARES.c.owner_id)
+        .where(
+            SHARES.c.receiver_id.in_(select(_O.id).where(_paths("receives", shape.receives))),
+            SHARES.c.starts_at <= at,
+            SHARES.c.ends_at > at,
+        )
+        .subquery("given")
+    )
+
+
+def _alone(shape: _Shape, owners: CTE | None) -> CTE | None:
+    """The ids of the points that are shown one by one, as the filter wants them, where no owner
+    shows them anyway; None where none can be."""
+    if not shape.receives or owners is None:
+        return None
+    given = _given(shape)
+    shown = (
+        select(_P.id)
+        .join(given, (given.c.point_id == _P.id) & (given.c.owner_id == _P.organization_id))
+        .where(_P.organization_id.not_in(select(owners.c.id)), *_wanted(shape))
+        .distinct()
+    )
+    if shape.below:
+        shown = shown.where(_P.organization_id.in_(select(_O.id).where(_paths("below", 1))))
+    return shown.cte("alone")
+
+
+def _wanted(shape: _Shape) -> Iterator[ColumnElement[bool]]:
+    """What the filter says of a point itself."""
+    for name in shape.counted:
+        yield _P[name] == bindparam(name, type_=_P[name].type)
+    for number in range(shape.words):
+        # A subquery, or PostgreSQL would lower the word again for every row.
+        word = select(func.lower(bindparam(f"word{number}", type_=Text()))).scalar_subquery()
+        yield _P.search.like(word, escape="\\")
+    if shape.box:
+        side = functools.partial(bindparam, type_=Double())
+        yield _P.latitude.between(side("south"), side("north"))
+        if shape.box == "plain":
+            yield _P.longitude.between(side("west"), side("east"))
+        else:
+            yield or_(_P.longitude >= side("west"), _P.longitude <= side("east"))
+
+
+def _matches(shape: _Shape, owners: CTE | None, alone: CTE | None) -> CTE:
+    """The ids of all points that are seen and wanted."""
+    found = select(_P.id).where(*_wanted(shape))
+    if owners is not None:
+        found = found.where(_P.organization_id.in_(select(owners.c.id)))
+    if shape.words and not shape.box:
+        # SQLite would take the shorter index, and then look into every row for the text.
+        found = found.with_hint(POINTS, "INDEXED BY ix_points_search", "sqlite")
+    if alone is None:
+        return found.cte("matches")
+    return union(found, select(alone.c.id)).cte("matches")
+
+
+def _total(shape: _Shape, owners: CTE | None, alone: CTE | None) -> ColumnElement[int]:
+    """What the kept sums say."""
+    kept = POINT_COUNTS.c
+    counted = select(func.coalesce(func.sum(kept.points), 0)).where(
+        *(kept[name] == bindparam(name, type_=_P[name].type) for name in shape.counted)
+    )
+    if owners is not None:
+        counted = counted.where(kept.organization_id.in_(select(owners.c.id)))
+    if alone is None:
+        return counted.scalar_subquery()
+    shown = select(func.count()).select_from(alone).scalar_subquery()
+    return counted.scalar_subquery() + shown
+
+
+def _next_of_owners(
+    shape: _Shape, owners: CTE | None, after: BindParameter[str]
+) -> Select[tuple[str]]:
+    """Ids among which are the next ones of all owners: no more than a page of each."""
+    most = bindparam("most", type_=Integer())
+    following = select(_P.id).where(*_wanted(shape), _P.id > after).order_by(_P.id)
+    if owners is None:
+        return following.limit(most)
+    of_owner = following.where(_P.organization_id == owners.c.id).correlate(owners)
+    if shape.dialect == "postgresql":
+        each = of_owner.limit(most).lateral("each_owner")
+        return select(each.c.id).select_from(owners.join(each, true()))
+    # SQLite has no LATERAL. No point of the page is after the one at which some owner alone has
+    # filled it.
+    filled = of_owner.limit(1).offset(bindparam("skipped", type_=Integer())).scalar_subquery()
+    ends = select(filled.label("id")).select_from(owners).subquery("ends")
+    last = func.coalesce(select(func.min(ends.c.id)).scalar_subquery(), _LAST_ID)
+    return following.where(_P.organization_id.in_(select(owners.c.id)), _P.id <= last).order_by(
+        None
+    )
