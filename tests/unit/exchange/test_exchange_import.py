@@ -22,7 +22,8 @@ from registry.identity import now
 from registry.machine_file import ATTRIBUTES
 from registry.organizations import NewOrganization
 from registry.partition import SYSTEM, Grant, Principal, Role
-from registry.points import NewPoint, Point, PointFilter
+from registry.point_lists import PointFilter
+from registry.points import NewPoint, Point
 
 pytest_plugins = ["databases"]
 
@@ -105,7 +106,7 @@ def test_rows_become_points_of_whoever_has_the_polygon(district: Registry, load:
         ("d", "none"),
         ("d", "none"),
     ]
-    assert {each.home_path for each in (one, *others)} == {"d"}
+    assert {each.home_id for each in (one, *others)} == {others[-1].organization.id}
     written = district(changes.page, SYSTEM, kind="point")
     assert [each.action for each in written.items] == ["create"] * 4
     again, refused = load(text)
