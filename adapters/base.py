@@ -151,6 +151,12 @@ class Adapter(abc.ABC):
         """Look for devices of this kind in scope, each endpoint once."""
         raise NotSupported("this kind of device cannot be discovered")
 
+    @classmethod
+    def announcements(cls, scope: Scope) -> AsyncIterator[Found]:
+        """Devices of this kind that say by themselves that they have come, each time they do, for
+        ever. scope: on which interfaces to listen; nothing is sent."""
+        raise NotSupported("this kind of device announces nothing")
+
     async def probe(self) -> Inventory:
         """One shot: connect, ask who it is and what sources it has, disconnect."""
         raise NotSupported("this kind of device cannot be probed")

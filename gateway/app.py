@@ -16,12 +16,14 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
+from adapters import events as seam
 from adapters.base import MediaSource
 from gateway.access.roles import may_see_clear, may_view
 from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
 from gateway.agents.cameras import Cameras, NoCamera
 from gateway.agents.diagnosis import DiagnosisRounds
+from gateway.agents.hello import follow_announcements
 from gateway.api import (
     auth,
     codes,
@@ -152,6 +154,9 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
         works = [roster.run, *([lease.run] if lease else [])]
         if node.rounds is not None:
             works.append(node.rounds.run)
+        if "agent" in roles and settings.hears_hello_on is not None:
+            scope = seam.Scope(interfaces=settings.hears_hello_on)
+            works.append(lambda: follow_announcements(roster.fleet, scope))
         if not upgraded:
             works.append(lambda: _upgrade_later(database))
         if listening is not None:

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     insecure_http: bool = False
     secret_key: SecretStr | None = None
     media_server_url: str = ""
+    hello_interfaces: str = ""
     diagnosis_period_s: float = Field(default=14_400, ge=0, le=31 * 86_400)
     log_format: Literal["console", "json"] = "console"
 
@@ -73,13 +74,23 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _addresses(cls, value: str) -> str:
-        for each in filter(None, (part.strip() for part in value.split(","))):
+        for each in _parts(value):
             try:
                 ipaddress.ip_network(each)
             except ValueError:
                 raise ValueError(
                     f"{each!r} is neither an address nor a network such as 10.0.0.0/24"
                 ) from None
+        return value
+
+    @field_validator("hello_interfaces")
+    @classmethod
+    def _own_addresses(cls, value: str) -> str:
+        for each in () if value == "none" else _parts(value):
+            try:
+                ipaddress.IPv4Address(each)
+            except ValueError:
+                raise ValueError(f"{each!r} is no IPv4 address; write addresses, or none") from None
         return value
 
     @field_validator("public_url")
@@ -89,6 +100,12 @@ class Settings(BaseSettings):
         if value and not (parts.scheme in ("http", "https") and parts.hostname):
             raise ValueError("must look like https://hutong.example")
         return value.rstrip("/")
+
+    @property
+    def hears_hello_on(self) -> tuple[str, ...] | None:
+        """Own IPv4 addresses on which devices are heard to announce themselves; empty for all,
+        None for none."""
+        return None if self.hello_interfaces == "none" else tuple(_parts(self.hello_interfaces))
 
     @property
     def database(self) -> str:
@@ -107,6 +124,10 @@ class Settings(BaseSettings):
     @property
     def scheme(self) -> str:
         return "https" if self.tls_certificate else "http"
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def load(**changes: object) -> Settings:

@@ -1,5 +1,6 @@
 """What all tests share: real brokers, and waiting on conditions instead of sleeping."""
 
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+os.environ.setdefault("HUTONG_HELLO_INTERFACES", "127.0.0.1")  # tests stay on loopback
 
 from brokers import RunningBroker, running
 from demo import Demo, running_demo

@@ -25,7 +25,7 @@ from adapters.events import (
     Scope,
     Source,
 )
-from adapters.onvif import discovery, events_wire, tls, wire
+from adapters.onvif import discovery, events_wire, hello, tls, wire
 from adapters.onvif.client import OnvifClient, access_of, connect
 from adapters.onvif.events import Held, PullPoint
 from adapters.onvif.events_topics import Places
@@ -157,6 +157,11 @@ class OnvifAdapter(Adapter):
     def discover(cls, scope: Scope) -> AsyncIterator[Found]:
         """ONVIF devices by WS-Discovery; `discovery.discover` has the details."""
         return discovery.discover(scope)
+
+    @classmethod
+    def announcements(cls, scope: Scope) -> AsyncIterator[Found]:
+        """WS-Discovery's Hello; `hello.announcements` has the details."""
+        return hello.announcements(scope)
 
     async def probe(self) -> Inventory:
         pinned, note = await self._certificate()

@@ -55,7 +55,7 @@ async def discover(scope: Scope) -> AsyncIterator[Found]:
     """
     port = scope.port or ws_discovery.PORT
     targets = _hosts(scope.subnets)
-    interfaces = scope.interfaces or (() if scope.subnets else _interfaces())
+    interfaces = scope.interfaces or (() if scope.subnets else own_interfaces())
     answers = _Answers()
     async with contextlib.AsyncExitStack() as stack:
         multicast = [
@@ -158,7 +158,7 @@ def _hosts(subnets: Iterable[str]) -> Iterator[str]:
     return (str(host) for network in networks for host in network.hosts())
 
 
-def _interfaces() -> tuple[str, ...]:
+def own_interfaces() -> tuple[str, ...]:
     """The first IPv4 address of every interface that has one; loopback included."""
     try:
         import fcntl

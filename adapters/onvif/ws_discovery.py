@@ -47,6 +47,16 @@ def probe_matches(document: bytes, sender: str) -> tuple[Found, ...]:
     return tuple(found for found in matches if found is not None)
 
 
+def hello(document: bytes, sender: str) -> Found | None:
+    """The ONVIF device that says it has come; None for any other message on the group, which is
+    most of them. sender: the address it came from. Raises: ProtocolViolation."""
+    if b"Hello" not in document:
+        return None
+    envelope = soap.parse(document, "the announcement")
+    said = next(envelope.iter("{*}Hello"), None)
+    return None if said is None else _found(said, sender)
+
+
 def _found(match: Any, sender: str) -> Found | None:
     scopes = _words(match, "Scopes")
     types = [word.rpartition(":")[2] for word in _words(match, "Types")]

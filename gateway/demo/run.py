@@ -50,6 +50,7 @@ async def demo(settings: Settings, *, camera_count: int, as_json: bool, traffic:
                 "database_url": None,
                 "mqtt_url": None,
                 "public_url": "",
+                "hello_interfaces": "127.0.0.1",
             }
         )
         # Progress and sign-ins are what people look for; what goes wrong is still said.

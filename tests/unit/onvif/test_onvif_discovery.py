@@ -153,4 +153,4 @@ async def test_a_wrong_scope_is_refused_in_words(scope: Scope, says: str) -> Non
 
 
 def test_all_interfaces_include_loopback() -> None:
-    assert "127.0.0.1" in discovery._interfaces()
+    assert "127.0.0.1" in discovery.own_interfaces()
