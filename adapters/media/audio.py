@@ -243,6 +243,16 @@ class AudioTrack:
         """The track's own time of a timestamp near the last one."""
         return self._clock.at_us(timestamp)
 
+    @property
+    def began(self) -> bool:
+        return self.counters.packets > 0
+
+    def follow(self, packet: RtpPacket) -> None:
+        """Keep up with a packet that is not wanted yet."""
+        self.counters.packets += 1
+        if self._order.see(packet.sequence) is not Arrival.LATE:
+            self._clock.time_us(packet.timestamp)
+
     def push(self, packet: RtpPacket) -> list[AccessUnit]:
         """The frames that this packet completes; what is broken is counted and skipped."""
         self.counters.packets += 1

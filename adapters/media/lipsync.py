@@ -3,7 +3,6 @@
 from adapters.media.rtcp import SenderReport
 
 MAX_DISAGREEMENT_US = 3_000_000
-MAX_REPORT_DISTANCE_US = 60_000_000
 
 
 class Lipsync:
@@ -18,7 +17,7 @@ class Lipsync:
         self._video_began_s: float | None = None
         self._arrival_us: int | None = None
         self._video_zero_us: int | None = None
-        self._video_wall_us = 0
+        self._audio_zero_us: int | None = None
         self.offset_us = 0
 
     @property
@@ -35,19 +34,23 @@ class Lipsync:
         if self._arrival_us is None and self._video_began_s is not None:
             self._arrival_us = round((now_s - self._video_began_s) * 1_000_000) - media_us
             self.offset_us = self._arrival_us
+            self._settle()
 
     def video_report(self, report: SenderReport, pts_us: int) -> None:
         """pts_us: the video's time of the report's timestamp."""
         if report.wall_us:
             self._video_zero_us = report.wall_us - pts_us
-            self._video_wall_us = report.wall_us
+            self._settle()
 
     def audio_report(self, report: SenderReport, media_us: int) -> None:
         """media_us: the audio track's own time of the report's timestamp."""
-        if self._video_zero_us is None or self._arrival_us is None or not report.wall_us:
+        if report.wall_us:
+            self._audio_zero_us = report.wall_us - media_us
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._video_zero_us is None or self._audio_zero_us is None or self._arrival_us is None:
             return
-        if abs(report.wall_us - self._video_wall_us) > MAX_REPORT_DISTANCE_US:
-            return
-        offset_us = report.wall_us - media_us - self._video_zero_us
+        offset_us = self._audio_zero_us - self._video_zero_us
         if abs(offset_us - self._arrival_us) <= MAX_DISAGREEMENT_US:
             self.offset_us = offset_us

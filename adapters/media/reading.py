@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 
 from adapters.base import AccessUnit, MediaItem
@@ -22,6 +23,7 @@ from adapters.media.track import TrackCounters, VideoTrack
 
 VIDEO, AUDIO = 0, 1
 NATIVE, PYAV = "native", "pyav"
+RESUME_GAP_US = 40_000
 
 
 class RtspStream:
@@ -129,7 +131,7 @@ class RtspStream:
 
     def _read_video(self, channel: int, media: Media, codec: NalCodec | None) -> None:
         if codec is None:
-            self._handlers[channel] = self._through_pyav(media)
+            self._handlers[channel] = self._through_pyav(media, self._put_video)
             return
         track = VideoTrack(
             codec,
@@ -162,8 +164,9 @@ class RtspStream:
     def _change_reader(self, channel: int, media: Media, data: bytes, error: NotSupported) -> None:
         """The native reader met what it cannot read; PyAV goes on where it stood."""
         self.reason = error.message
+        position_us = self._video.position_us if self._video is not None else 0
         try:
-            handler = self._through_pyav(media)
+            handler = self._through_pyav(media, _after(position_us, self._put_video))
             handler(data)
         except AdapterError as refused:
             self._queue.fail(refused)
@@ -172,13 +175,15 @@ class RtspStream:
         self._handlers[channel] = handler
         self._handlers.pop(channel + 1, None)
 
-    def _through_pyav(self, media: Media) -> Callable[[bytes], None]:
+    def _through_pyav(
+        self, media: Media, put: Callable[[MediaItem], None]
+    ) -> Callable[[bytes], None]:
         # Imported here: FFmpeg's libraries take memory that most processes never need.
         from adapters.media.pyav import PyavReading
 
         self._stack.enter_context(self._slots.taken())
         location = self._session.location
-        reading = PyavReading(media, self._put_video, self._queue.fail, location)
+        reading = PyavReading(media, put, self._queue.fail, location)
         reading.start()
         self._stack.push_async_callback(reading.aclose)
         self.reader = PYAV
@@ -203,7 +208,10 @@ class RtspStream:
                 track.counters.bad += 1
                 return
             # Comfort noise and dialled digits come between the packets of some cameras.
-            if packet.payload_type != media.payload_type or not self._lipsync.began:
+            if packet.payload_type != media.payload_type:
+                return
+            if not self._lipsync.began:
+                track.follow(packet)
                 return
             self._lipsync.audio(track.media_us(packet.timestamp), self._loop.time())
             track.offset_us = self._lipsync.offset_us
@@ -223,11 +231,27 @@ class RtspStream:
                     self._lipsync.video_report(report, pts_us)
 
     def _audio_report(self, data: bytes) -> None:
-        if self._audio is None:
+        if self._audio is None or not self._audio.began:
             return
         with contextlib.suppress(ProtocolViolation):
             for report in sender_reports(data):
                 self._lipsync.audio_report(report, self._audio.media_us(report.timestamp))
+
+
+def _after(position_us: int, put: Callable[[MediaItem], None]) -> Callable[[MediaItem], None]:
+    """put, for a reader that counts from its own beginning, after what another one has read."""
+    shift_us = position_us + RESUME_GAP_US if position_us else 0
+    resumed = False
+
+    def shifted(item: MediaItem) -> None:
+        nonlocal resumed
+        if isinstance(item, AccessUnit):
+            gap = item.discontinuity or (bool(shift_us) and not resumed)
+            resumed = True
+            item = dataclasses.replace(item, pts_us=item.pts_us + shift_us, discontinuity=gap)
+        put(item)
+
+    return shifted
 
 
 @contextlib.asynccontextmanager

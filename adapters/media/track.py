@@ -197,6 +197,11 @@ class VideoTrack:
         """The presentation time of an RTP timestamp near the last; None before it began."""
         return self._gate.pts_us(self._clock.at_us(timestamp))
 
+    @property
+    def position_us(self) -> int:
+        """The presentation time of the last access unit; 0 before there was one."""
+        return max(0, self.pts_us(self._finished) or 0) if self._finished >= 0 else 0
+
     def push(self, packet: RtpPacket) -> list[MediaItem]:
         """The items that this packet completes. Raises: NotSupported for packets of a mode that
         is not read natively; what is broken is counted and skipped."""

@@ -14,7 +14,7 @@ from adapters.media.rtsp import open_session
 from adapters.media.sdp import SessionDescription
 from adapters.media.stream import open_stream
 from adapters.rtsp.settings import RtspSettings
-from adapters.rtsp.wire import codec_name, described_format
+from adapters.rtsp.wire import codec_name, described_format, oddities, readable_audio
 
 ADDRESS = "1"
 # A DESCRIBE proves that the path and the password still work, an OPTIONS only that it lives.
@@ -44,19 +44,29 @@ class RtspAdapter(Adapter):
             await asyncio.sleep(self.settings.check_interval_s)
 
     async def probe(self) -> Inventory:
-        """Ask for the session description; sizes that it leaves out are read from the stream."""
-        source = self.settings.source("main")
-        async with open_session(source, self._limits) as session:
+        """Ask for the session description; sizes that it leaves out are read from the stream.
+
+        notes: what is read through PyAV and why, and audio that is not passed on.
+        """
+        names = ("main", "sub") if self.settings.sub_endpoint else ("main",)
+        descriptions = {name: await self._description(name) for name in names}
+        profiles = [await self._profile(*each) for each in descriptions.items()]
+        notes = [note for each in descriptions.items() for note in oddities(*each)]
+        title = descriptions["main"].name
+        has_audio = any(readable_audio(each) for each in descriptions.values())
+        only = Source(
+            address=ADDRESS,
+            name=title if title not in ("", "-") else "RTSP",
+            channel_number=1,
+            profiles=tuple(profiles),
+            capabilities=frozenset({"audio"} if has_audio else ()),
+        )
+        return Inventory(identity=Identity(), sources=(only,), notes=tuple(notes))
+
+    async def _description(self, profile: str) -> SessionDescription:
+        async with open_session(self.settings.source(profile), self._limits) as session:
             await session.options()
-            description = await session.describe()
-        profiles = [await self._profile("main", source, description)]
-        if self.settings.sub_endpoint:
-            source = self.settings.source("sub")
-            async with open_session(source, self._limits) as session:
-                profiles.append(await self._profile("sub", source, await session.describe()))
-        name = description.name if description.name not in ("", "-") else "RTSP"
-        only = Source(address=ADDRESS, name=name, channel_number=1, profiles=tuple(profiles))
-        return Inventory(identity=Identity(), sources=(only,))
+            return await session.describe()
 
     async def open_media(self, address: str, profile: str) -> MediaSource:
         """Raises: InvalidSettings for another address than ``1`` or an unknown profile."""
@@ -73,9 +83,8 @@ class RtspAdapter(Adapter):
             else:
                 await session.options()
 
-    async def _profile(
-        self, name: str, source: RtspSource, description: SessionDescription
-    ) -> Profile:
+    async def _profile(self, name: str, description: SessionDescription) -> Profile:
+        source = self.settings.source(name)
         try:
             media, codec = video_of(description)
         except NotSupported:

@@ -15,6 +15,7 @@ from pydantic import (
 from adapters.errors import InvalidSettings
 from adapters.events import RtspSource, Secret
 from adapters.media.address import parse_address
+from adapters.media.dial import parse_fingerprint
 from adapters.media.limits import RtspLimits
 
 
@@ -42,7 +43,19 @@ class RtspSettings(BaseModel):
         "", title="Address of the sub stream", description="Empty if there is none", max_length=2048
     )
     transport: Literal["tcp", "udp"] = Field(
-        "tcp", title="Transport", description="tcp where the camera can; udp goes through PyAV"
+        "tcp", title="Transport", description="What is tried first; the other follows by itself"
+    )
+    certificate_sha256: str = Field(
+        "",
+        title="Certificate",
+        description="SHA-256 of the one certificate to trust with rtsps, in hexadecimal; empty for"
+        " what this machine trusts",
+        max_length=128,
+    )
+    allow_basic: bool = Field(
+        False,
+        title="Allow Basic",
+        description="Show the password to the network where the camera knows no better way",
     )
     timeout_s: float = Field(
         5.0,
@@ -79,6 +92,14 @@ class RtspSettings(BaseModel):
         except InvalidSettings as error:
             raise ValueError(error.message) from None
 
+    @field_validator("certificate_sha256")
+    @classmethod
+    def _fingerprint(cls, value: str) -> str:
+        try:
+            return parse_fingerprint(value)
+        except InvalidSettings as error:
+            raise ValueError(error.message) from None
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.password.get_secret_value() and not self.username:
@@ -98,4 +119,6 @@ class RtspSettings(BaseModel):
             username=self.username,
             password=Secret(self.password.get_secret_value()),
             transport=self.transport,
+            certificate_sha256=self.certificate_sha256,
+            allow_basic=self.allow_basic,
         )

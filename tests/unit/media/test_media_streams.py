@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import pytest
 import uvloop
-from media_samples import lengths, pictures_only, rtp_stream, sample
+from media_samples import lengths, pictures_only, rtp, rtp_stream, sample
 from scripted_camera import SDP, Asked, ScriptedCamera, camera, until
 
 from adapters.base import AccessUnit, MediaItem, PacketSource, TrackFormat
@@ -27,8 +27,10 @@ from adapters.events import RtspSource, Secret
 from adapters.footprint import Footprint
 from adapters.media import MediaStream, RtspLimits, ThreadSlots, open_stream
 from adapters.media.delivery import MediaQueue
+from adapters.media.pyav import MAX_WAITING_PACKETS, PyavReading, description_of
 from adapters.media.reading import open_rtsp
 from adapters.media.rtsp import RtspSession, open_session
+from adapters.media.sdp import parse_sdp
 from simulators.rtsp_camera import RtspCamera, RtspCameraSpec, RtspFleet
 
 QUICK = RtspLimits(connect_s=2.0, request_s=0.3, silence_s=0.4, farewell_s=0.2)
@@ -162,6 +164,7 @@ async def test_jpeg_goes_to_pyav_and_comes_out_as_pictures() -> None:
     sdp, packets = await asyncio.to_thread(_jpeg_packets)
     async with camera(packets=packets, sdp=sdp) as it, open_stream(source(it)) as stream:
         assert stream.reader == "pyav"
+        assert "JPEG" in stream.reason
         track, first, second = await take(stream, 3)
     assert isinstance(track, TrackFormat)
     assert (track.codec, track.width, track.height) == ("jpeg", 64, 48)
@@ -202,6 +205,65 @@ def _caught(catcher: socket.socket) -> list[bytes]:
                 return packets
     except TimeoutError:
         return packets
+
+
+async def test_a_mode_that_shows_only_in_the_packets_goes_to_pyav_in_the_middle() -> None:
+    before = Footprint.now()
+    clip = sample()
+    plain = [data for unit in rtp_stream(clip) for data in unit]
+    odd = rtp(65_500 + len(plain), 0, b"\x39\x00\x00")  # STAP-B: interleaved packetization
+    after = rtp_stream(
+        clip, first_sequence=65_501 + len(plain), first_timestamp=2**32 - 9_000 + 90_000
+    )
+    packets = [*plain, odd, *(data for unit in after for data in unit)]
+    async with camera(packets=packets) as it:
+        async with open_stream(source(it)) as stream:
+            assert (stream.reader, stream.reason) == ("native", "")
+            items = await take(stream, 1 + len(clip.units) + 3)
+            assert stream.reader == "pyav"
+            assert "interleaved" in stream.reason
+        assert it.methods().count("PLAY") == 1
+        assert it.methods()[-1] == "TEARDOWN"
+    units = [item for item in items if isinstance(item, AccessUnit)]
+    assert units[len(clip.units)].keyframe
+    assert [unit.discontinuity for unit in units] == [
+        number == len(clip.units) for number in range(len(units))
+    ]
+    times = [unit.pts_us for unit in units]
+    assert times == sorted(set(times))
+    await until(lambda: not Footprint.now().beyond(before))
+
+
+async def test_no_more_threads_than_slots() -> None:
+    sdp, packets = await asyncio.to_thread(_jpeg_packets)
+    slots = ThreadSlots(1)
+    async with camera(packets=packets, sdp=sdp) as it, open_stream(source(it), slots=slots):
+        with pytest.raises(Busy):
+            async with open_stream(source(it), slots=slots):
+                pass
+    async with camera(packets=packets, sdp=sdp) as it, open_stream(source(it), slots=slots) as one:
+        assert await take(one, 2)
+
+
+async def test_no_password_and_no_address_reaches_ffmpeg() -> None:
+    (media,) = parse_sdp(SDP.encode()).media
+    text = description_of(media).decode()
+    assert "control" not in text
+    assert "rtsp" not in text
+
+
+async def test_a_reader_that_is_too_slow_drops_and_tells() -> None:
+    (media,) = parse_sdp(SDP.encode()).media
+    lost: list[AdapterError] = []
+    reading = PyavReading(media, lambda item: None, lost.append, "camera")
+    for number in range(MAX_WAITING_PACKETS + 10):
+        reading.push(rtp(number, 0, b"\x41x"))
+    assert reading.dropped == 10
+    with pytest.raises(ProtocolViolation):
+        reading.push(b"no packet")
+    reading.start()
+    await reading.aclose()
+    assert not lost
 
 
 async def test_what_an_adapter_delivers_itself_is_passed_on() -> None:

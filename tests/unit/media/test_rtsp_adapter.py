@@ -80,6 +80,8 @@ async def test_probing_reads_the_description(tmp_path: Path) -> None:
     assert (main.name, main.codec, main.width, main.height) == ("main", "h264", 320, 192)
     assert (sub.name, sub.codec, sub.width, sub.height) == ("sub", "h264", 128, 96)
     assert main.fps == pytest.approx(10)
+    assert inventory.notes == ()
+    assert source.capabilities == frozenset()
 
 
 async def test_a_size_that_is_not_announced_is_read_from_the_stream() -> None:
@@ -94,8 +96,34 @@ async def test_a_camera_of_another_codec_is_known_by_it() -> None:
     sdp = SDP.replace("H264", "MP4V-ES")
     async with camera(sdp=sdp) as it:
         settings = RtspSettings(endpoint=it.url, timeout_s=0.3)
-        profile = (await RtspAdapter(settings).probe()).sources[0].profiles[0]
+        inventory = await RtspAdapter(settings).probe()
+    profile = inventory.sources[0].profiles[0]
     assert (profile.codec, profile.width, profile.height) == ("mpeg4", 0, 0)
+    assert "PyAV" in inventory.notes[0]
+    assert "MP4V-ES" in inventory.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("codec", "capabilities"), [("PCMA/8000", {"audio"}), ("G726-32/8000", {})]
+)
+async def test_probing_tells_of_audio(codec: str, capabilities: set[str]) -> None:
+    sdp = f"{SDP}m=audio 0 RTP/AVP 98\r\na=rtpmap:98 {codec}\r\n"
+    packets = [data for unit in rtp_stream(sample()) for data in unit]
+    async with camera(packets=packets, sdp=sdp) as it:
+        inventory = await RtspAdapter(RtspSettings(endpoint=it.url)).probe()
+    assert inventory.sources[0].capabilities == frozenset(capabilities)
+    assert any("G726" in note for note in inventory.notes) == (not capabilities)
+
+
+async def test_what_the_connection_needs_reaches_the_stream() -> None:
+    pin = "AB:" * 31 + "AB"
+    settings = RtspSettings.model_validate(
+        {"endpoint": "rtsps://cam/", "certificate_sha256": pin, "allow_basic": True}
+    )
+    source = settings.source("main")
+    assert (source.certificate_sha256, source.allow_basic) == ("ab" * 32, True)
+    with pytest.raises(ValidationError):
+        RtspSettings.model_validate({"endpoint": "cam", "certificate_sha256": "abc"})
 
 
 async def test_other_sources_and_profiles_are_refused() -> None:

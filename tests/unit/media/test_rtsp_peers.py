@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import datetime
 import itertools
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -418,3 +419,32 @@ async def test_a_camera_that_falls_silent_though_it_answers(
             with pytest.raises(TimedOut, match="nothing came"):
                 await take(stream, 100)
         await until(lambda it=it: not it.sessions)  # TEARDOWN was said
+
+
+# --- another reader of the same camera -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("codec", "audio", "transport"),
+    [("h264", "aac", "tcp"), ("h265", "pcma", "udp"), ("h264", "pcmu", "tcp")],
+)
+async def test_ffprobe_reads_the_simulated_camera_too(
+    running: contextlib.AsyncExitStack, clip_cache: Path, codec: str, audio: str, transport: str
+) -> None:
+    quirks = RtspQuirks(digest="md5", extensions=transport == "tcp")
+    it = await start(running, clip_cache, spec(codec=codec, audio=audio, quirks=quirks))
+    url = it.url().replace("://", f"://viewer:{PASSWORD}@")
+    fields = "stream=codec_name,width,height,sample_rate,nb_read_packets"
+    command = ["-v", "error", "-rtsp_transport", transport, "-read_intervals", "%+0.5"]
+    command += ["-count_packets", "-show_entries", fields, "-of", "json", url]
+    child = await asyncio.create_subprocess_exec(
+        "ffprobe", *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(20):
+        told, complaints = await child.communicate()
+    video, sound = json.loads(told)["streams"]
+    assert (video["codec_name"], video["width"]) == ("hevc" if codec == "h265" else codec, 160)
+    assert sound["codec_name"] == {"pcma": "pcm_alaw", "pcmu": "pcm_mulaw", "aac": "aac"}[audio]
+    assert int(video["nb_read_packets"]) >= 10
+    assert int(sound["nb_read_packets"]) >= 4
+    assert not complaints.decode()
