@@ -9,6 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from registry.exchange.columns import Columns
 from registry.exchange.coordinates import System, to_wgs84_all
 from registry.exchange.reasons import Refusal, refuse
 from registry.exchange.row_values import FORMULA, CellRefused, read_cell
+from registry.machine_file import ATTRIBUTES
 from registry.point_rules import MAX_ATTRIBUTES_BYTES
 
 FIELDS = (
@@ -110,6 +112,11 @@ class BlockReader:
             new = set(keys) - known.keys()
         except TypeError:  # a list or an object
             return self._one_by_one(index, field, cells, refusals)
+        if len(new) > len(cells) // 2 and plain and field in _TEXT_ATTRIBUTES:
+            texts = _text_attributes(cells)
+            if texts is not None:
+                name = field[len("attributes.") :]
+                return [None if text is None else f'"{name}":{_quoted(text)}' for text in texts]
         if len(known) + len(new) > MAX_REMEMBERED:
             known.clear()
             new = set(keys)
@@ -292,6 +299,10 @@ def _degrees(most: int) -> Callable[[Sequence[Any]], list[float | None] | None]:
     return read
 
 
+_text_attributes = _texts(400)
+_TEXT_ATTRIBUTES = frozenset(
+    f"attributes.{each.name}" for each in ATTRIBUTES.values() if each.kind == "text"
+)
 _AT_ONCE: Mapping[str, Callable[[Sequence[Any]], Sequence[Any] | None]] = {
     "id": _ids,
     "code": _codes,

@@ -2,9 +2,9 @@
 
 import codecs
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 from registry.exchange.records import Block, FileRefused, under_headers
 
@@ -15,29 +15,15 @@ _DELIMITERS = ",\t;|"
 def read_csv(path: Path) -> Iterator[Block]:
     """Raises: FileRefused for bytes of no encoding that we know, or that are no CSV."""
     encoding = encoding_of(path)
-    with path.open(encoding=encoding, newline="") as file:
+    with path.open("rb") as raw, io.TextIOWrapper(raw, encoding, newline="") as file:
         first = file.readline(65_536)
         file.seek(0)
         delimiter = max(_DELIMITERS, key=first.count)
-        lines = _Counted(file)
-        reader = csv.reader(lines, delimiter=delimiter)
+        reader = csv.reader(file, delimiter=delimiter)
         try:
-            yield from under_headers("", reader, lambda: lines.characters)
+            yield from under_headers("", reader, raw.tell)
         except csv.Error as error:
             raise FileRefused("no_csv", line=reader.line_num, why=error) from None
-
-
-class _Counted:
-    """The lines of a file. characters: of those so far."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.characters = 0
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self._file:
-            self.characters += len(line)
-            yield line
 
 
 def encoding_of(path: Path) -> str:

@@ -15,6 +15,7 @@ MAX_FILE_BYTES = 200 * 1024 * 1024
 BLOCK_ROWS = 2_000
 BLOCK_CELLS = 200_000
 BLOCK_CHARACTERS = 8 << 20
+_SOME_ROWS = 100
 
 
 class FileRefused(Invalid):
@@ -64,11 +65,18 @@ def under_headers(
     """Rows of a sheet in blocks, blank ones left out. The header is the row, among the first ten
     that are not blank, with the most names that we know; those above it are a title.
 
-    read: how many characters the rows so far are made of, so that no block grows too large.
+    read: how much of the file the rows so far are made of, so that no block grows too large.
     Raises: FileRefused where no row knows any.
     """
-    filled = ((number, row) for number, row in enumerate(rows, 1) if not is_blank(row))
-    waiting = list(itertools.islice(filled, HEADER_WITHIN))
+    source = iter(rows)
+    waiting: list[tuple[int, Sequence[Any]]] = []
+    done = 0
+    for cells in source:
+        done += 1
+        if not is_blank(cells):
+            waiting.append((done, cells))
+            if len(waiting) == HEADER_WITHIN:
+                break
     if not waiting:
         return
     known = [len(read_header(_texts(cells)).fields) for _, cells in waiting]
@@ -78,8 +86,21 @@ def under_headers(
     headers = _texts(waiting[where][1])
     if len(headers) > MAX_COLUMNS:
         raise FileRefused("too_many_columns", sheet, most=MAX_COLUMNS)
-    below = itertools.chain(waiting[where + 1 :], filled)
-    yield from in_blocks(((sheet, headers, number, cells) for number, cells in below), read)
+    numbers = [number for number, _ in waiting[where + 1 :]]
+    kept = [cells for _, cells in waiting[where + 1 :]]
+    began = read()
+    while some := list(itertools.islice(source, _SOME_ROWS)):
+        filled = [at for at, cells in enumerate(some, done + 1) if not is_blank(cells)]
+        numbers.extend(filled)
+        whole = len(filled) == len(some)
+        kept.extend(some if whole else (some[at - done - 1] for at in filled))
+        done += len(some)
+        full = len(kept) >= BLOCK_ROWS or len(kept) * len(some[0]) >= BLOCK_CELLS
+        if kept and (full or read() - began >= BLOCK_CHARACTERS):
+            yield Block(sheet=sheet, headers=headers, rows=numbers, cells=kept)
+            numbers, kept, began = [], [], read()
+    if kept:
+        yield Block(sheet=sheet, headers=headers, rows=numbers, cells=kept)
 
 
 def in_blocks(
@@ -109,8 +130,9 @@ def in_blocks(
 
 def is_blank(cells: Sequence[Any]) -> bool:
     for cell in cells:
-        if cell is not None and not (isinstance(cell, str) and (not cell or cell.isspace())):
-            return False
+        if cell is None or cell == "" or (isinstance(cell, str) and cell.isspace()):
+            continue
+        return False
     return True
 
 
