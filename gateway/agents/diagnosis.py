@@ -30,6 +30,7 @@ log = structlog.get_logger("diagnosis")
 PERIOD_S = 4 * 3600.0
 AT_ONCE = 8
 READ_POINTS_EVERY_S = 30.0
+LOOK_AT_DEVICES_EVERY_S = 1.0
 AGAIN_IN_S = 300.0
 """A device that is away, or has no session free for us, is asked again so much later."""
 PYAV_THREADS = 4
@@ -96,24 +97,32 @@ class DiagnosisRounds:
                     group.create_task(self._take(turn, pool))
 
     async def _follow_points(self) -> None:
+        """Read them anew when devices came or went, and now and then, for points that did."""
+        read_s, devices = float("-inf"), frozenset[str]()
         while True:
-            try:
-                now = datetime.now(UTC)
-                watched = await self._database.read(quality.watched)
-                turns = [
-                    Turn(
-                        point_id=each.point_id,
-                        device_id=each.device_id,
-                        age_s=(now - each.looked_at).total_seconds() if each.looked_at else None,
-                    )
-                    for each in watched
-                    if each.device_id in self._agents
-                ]
-                self._rota.replace(turns, self._now_s())
-                self._changed.set()
-            except DatabaseAway:
-                pass  # the points that were known keep their turns
-            await asyncio.sleep(READ_POINTS_EVERY_S)
+            now_s, present = self._now_s(), frozenset(self._agents)
+            if present != devices or now_s - read_s >= READ_POINTS_EVERY_S:
+                try:
+                    await self._read_points()
+                    read_s, devices = now_s, present
+                except DatabaseAway:
+                    pass  # the points that were known keep their turns
+            await asyncio.sleep(LOOK_AT_DEVICES_EVERY_S)
+
+    async def _read_points(self) -> None:
+        now = datetime.now(UTC)
+        watched = await self._database.read(quality.watched)
+        turns = [
+            Turn(
+                point_id=each.point_id,
+                device_id=each.device_id,
+                age_s=(now - each.looked_at).total_seconds() if each.looked_at else None,
+            )
+            for each in watched
+            if each.device_id in self._agents
+        ]
+        self._rota.replace(turns, self._now_s())
+        self._changed.set()
 
     async def _wait(self) -> None:
         """Until somebody is due and there is room, or something changed."""
