@@ -38,6 +38,7 @@ from gateway.api import (
     quality,
     shares,
     systems,
+    talk,
     users,
     views,
 )
@@ -273,6 +274,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
         devices.router,
         systems.router,
         patches.router,
+        talk.router,
         events.router,
         quality.router,
         shares.router,

@@ -35,7 +35,7 @@ from gateway.interop.definitions import (
     UnitDefinition,
 )
 from gateway.interop.directory import Directory
-from gateway.interop.model import Direction, Voice
+from gateway.interop.model import Call, Direction, Voice
 from registry import changes, channels, devices, patches, points, systems, units
 from registry.database import Database
 from registry.errors import DatabaseAway
@@ -316,6 +316,7 @@ def read_wanted(connection: Connection) -> _Wanted:
             patches=tuple(_patch_definition(patch) for patch in patches.running(connection)),
             units=tuple(
                 UnitDefinition(
+                    id=unit.id,
                     alias=unit.alias,
                     priority=unit.priority,
                     addresses={a.system_id: a.address for a in unit.addresses},
@@ -346,10 +347,14 @@ def _channel_definition(
         receive_only=traits.receive_only,
         advisory=traits.advisory,
         can_tell=traits.can_tell,
+        identifies_talker=traits.identifies_talker,
+        priority=channel.priority,
+        echo_s=channel.echo_s if channel.echo_s is not None else traits.echo_s,
     )
 
 
 def _patch_definition(patch: patches.Patch) -> PatchDefinition:
+    options = patch.options
     return PatchDefinition(
         id=patch.id,
         name=patch.name,
@@ -357,13 +362,24 @@ def _patch_definition(patch: patches.Patch) -> PatchDefinition:
         hang_s=patch.hang_s,
         max_talk_s=patch.max_talk_s,
         queue=patch.queue,
+        queue_timeout_s=options.queue_timeout_s,
+        revoke_grace_s=options.revoke_grace_s,
+        penalty_s=options.penalty_s,
+        emergency_hold_s=options.emergency_hold_s,
+        encrypted=options.encrypted,
+        allow_units=options.units.allow,
+        deny_units=options.units.deny,
+        allow_calls=tuple(Call(each) for each in options.calls.allow),
+        deny_calls=tuple(Call(each) for each in options.calls.deny),
         voice=Voice(patch.voice),
         until=patch.until,
+        schedule=dict(patch.schedule) if patch.schedule is not None else None,
         members=tuple(
             PatchMember(
                 channel=member.channel_id,
                 direction=Direction(member.direction),
                 priority=member.priority,
+                muted=member.muted,
             )
             for member in patch.members
         ),

@@ -30,7 +30,9 @@ from registry.search import matching
 _C = CHANNELS.c
 _O = ORGANIZATIONS.c
 KINDS = ("trunk", "ptt")
-_EDITABLE = frozenset({"name", "organization", "priority", "gateway_unit_id", "hold_s", "echo_s"})
+_EDITABLE = frozenset(
+    {"name", "organization", "priority", "gateway_unit_id", "hold_s", "echo_s", "air"}
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,8 @@ class Shared:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
     """address: the system's own word for it. kind: ``trunk`` or ``ptt``. priority: 0..255, of its
-    talk. gateway_unit_id: who we are when we key it. hold_s, echo_s: None for the adapter's."""
+    talk. gateway_unit_id: who we are when we key it. hold_s, echo_s: None for the adapter's. air:
+    which talkgroup of which network it is, such as ``{wacn}.{system id}/{talkgroup}``."""
 
     id: str
     version: int
@@ -59,6 +62,7 @@ class Channel:
     gateway_unit_id: str
     hold_s: float | None
     echo_s: float | None
+    air: str = ""
     shared: Shared | None = None
 
 
@@ -75,6 +79,7 @@ class NewChannel:
     gateway_unit_id: str = ""
     hold_s: float | None = None
     echo_s: float | None = None
+    air: str = ""
 
 
 _COLUMNS: Select[Any] = (
@@ -93,6 +98,7 @@ _COLUMNS: Select[Any] = (
         _C.gateway_unit_id,
         _C.hold_s,
         _C.echo_s,
+        _C.air,
     )
     .join_from(CHANNELS, ORGANIZATIONS, _C.organization_id == _O.id)
     .join(SYSTEMS, _C.system_id == SYSTEMS.c.id)
@@ -115,6 +121,7 @@ def _read(row: AnyRow) -> Channel:
         gateway_unit_id=row.gateway_unit_id,
         hold_s=row.hold_s,
         echo_s=row.echo_s,
+        air=row.air,
     )
 
 
@@ -225,6 +232,7 @@ def create(connection: Connection, principal: Principal, new: NewChannel) -> Cha
         "gateway_unit_id": new.gateway_unit_id,
         "hold_s": new.hold_s,
         "echo_s": new.echo_s,
+        "air": new.air.strip().lower(),
     }
     _check(values)
     holder = connection.scalar(
@@ -247,7 +255,7 @@ def update(
     changes: Mapping[str, Any],
     version: int | None = None,
 ) -> Channel:
-    """Change name, organization (id or path), priority, gateway_unit_id, hold_s or echo_s.
+    """Change name, organization (id or path), priority, gateway_unit_id, hold_s, echo_s or air.
 
     Needs `integrator` or `admin`; for another organisation `admin` at one that contains both.
     Raises: NotFound, Forbidden, Invalid, VersionMismatch.
@@ -257,6 +265,8 @@ def update(
     rows.check_fields(changes, _EDITABLE)
     old = dataclasses.asdict(before)
     values = {field: value for field, value in changes.items() if field != "organization"}
+    if "air" in values:
+        values["air"] = str(values["air"]).strip().lower()
     _check({**old, **values})
     if "organization" in changes:
         target = organizations.get(connection, principal, changes["organization"])
@@ -308,9 +318,17 @@ def _check(values: Mapping[str, Any]) -> None:
         reasons.append(Reason(field="priority", reason="must be 0 to 255"))
     if len(values["gateway_unit_id"]) > 64:
         reasons.append(Reason(field="gateway_unit_id", reason="must have at most 64 characters"))
+    if len(values["air"]) > 64:
+        reasons.append(Reason(field="air", reason="must have at most 64 characters"))
     for field in ("hold_s", "echo_s"):
         seconds = values[field]
         if seconds is not None and not 0 <= seconds <= 600:
             reasons.append(Reason(field=field, reason="must be 0 to 600 seconds"))
     if reasons:
         raise Invalid(*reasons)
+
+
+def note(connection: Connection, principal: Principal, channel: Channel, action: str) -> None:
+    """Write down what a dispatcher does on a channel."""
+    path = channel.organization.path
+    rows.record(connection, principal, action, "channel", channel.id, path, {})

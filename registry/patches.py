@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, or_, select
 from sqlalchemy import delete as sql_delete
 
-from registry import organizations, rows
+from registry import organizations, patch_options, rows, schedules
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, Reason
 from registry.identity import now, parse_id
 from registry.models import CHANNELS, ORGANIZATIONS, PATCH_MEMBERS, PATCHES
@@ -24,6 +24,7 @@ from registry.partition import (
     require,
     visible,
 )
+from registry.patch_options import PatchOptions
 
 _T = PATCHES.c
 _M = PATCH_MEMBERS.c
@@ -32,16 +33,18 @@ DIRECTIONS = ("both", "talk", "listen")
 KEYED_DIRECTIONS = ("both", "listen")
 VOICES = ("frames", "silence", "events")
 _PLAIN = ("name", "enabled", "hang_s", "max_talk_s", "queue", "until", "schedule", "voice")
-_EDITABLE = frozenset({*_PLAIN, "organization", "members"})
+_EDITABLE = frozenset({*_PLAIN, *patch_options.FIELDS, "organization", "members"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A channel in a patch. direction: ``talk`` only into the patch, ``listen`` only out of it."""
+    """A channel in a patch. direction: ``talk`` only into the patch, ``listen`` only out of it.
+    muted: a dispatcher lets it listen only, for now."""
 
     channel_id: str
     direction: str = "both"
     priority: int = 0
+    muted: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,7 @@ class Patch:
     schedule: Mapping[str, Any] | None
     voice: str
     members: tuple[Member, ...]
+    options: PatchOptions = patch_options.DEFAULTS
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,7 @@ class NewPatch:
     until: datetime | None = None
     schedule: Mapping[str, Any] | None = None
     voice: str = "events"
+    options: PatchOptions = patch_options.DEFAULTS
 
 
 _COLUMNS: Select[Any] = select(
@@ -93,19 +98,25 @@ _COLUMNS: Select[Any] = select(
     _T.until,
     _T.schedule,
     _T.voice,
+    _T.options,
 ).join_from(PATCHES, ORGANIZATIONS, _T.organization_id == _O.id)
 
 
 def _read_all(connection: Connection, found: Sequence[AnyRow]) -> tuple[Patch, ...]:
     members: dict[str, list[Member]] = {row.id: [] for row in found}
     wanted = (
-        select(_M.patch_id, _M.channel_id, _M.direction, _M.priority)
+        select(_M.patch_id, _M.channel_id, _M.direction, _M.priority, _M.muted)
         .where(_M.patch_id.in_(list(members)))
         .order_by(_M.patch_id, _M.position)
     )
     for row in connection.execute(wanted):
         members[row.patch_id].append(
-            Member(channel_id=row.channel_id, direction=row.direction, priority=row.priority)
+            Member(
+                channel_id=row.channel_id,
+                direction=row.direction,
+                priority=row.priority,
+                muted=row.muted,
+            )
         )
     return tuple(
         Patch(
@@ -123,6 +134,7 @@ def _read_all(connection: Connection, found: Sequence[AnyRow]) -> tuple[Patch, .
             schedule=row.schedule,
             voice=row.voice,
             members=tuple(members[row.id]),
+            options=patch_options.options_of(row.options),
         )
         for row in found
     )
@@ -171,7 +183,8 @@ def every(connection: Connection) -> tuple[Patch, ...]:
 
 
 def running(connection: Connection) -> tuple[Patch, ...]:
-    """Every patch that is on now: for the bridge, not for people. Schedules are the bridge's."""
+    """Every patch that is enabled and not over: for the bridge, not for people. When it is on by
+    its schedule is for the bridge to say."""
     on = _COLUMNS.where(_T.enabled, or_(_T.until.is_(None), _T.until > now()))
     return _read_all(connection, connection.execute(on.order_by(_T.id)).all())
 
@@ -186,10 +199,12 @@ def create(connection: Connection, principal: Principal, new: NewPatch) -> Patch
     require(principal, DISPATCH, owner.path)
     values = {field: getattr(new, field) for field in _PLAIN}
     values["name"] = new.name.strip()
-    _check(values, new.members)
+    _check(values, new.members, new.options)
     _check_members(connection, principal, new.members, new.members)
+    _check_same_air(connection, new.members)
     _check_one_keyer(connection, principal, values, new.members, None)
-    patch_id = rows.insert_row(connection, PATCHES, {**values, "organization_id": owner.id})
+    values |= {"organization_id": owner.id, "options": patch_options.document_of(new.options)}
+    patch_id = rows.insert_row(connection, PATCHES, values)
     _write_members(connection, patch_id, new.members)
     patch = get(connection, principal, patch_id)
     details = _shown(patch)
@@ -204,7 +219,8 @@ def update(
     changes: Mapping[str, Any],
     version: int | None = None,
 ) -> Patch:
-    """Change the fields of `NewPatch`; members as a whole, a sequence of `Member`.
+    """Change the fields of `NewPatch` and of its options; members as a whole, a sequence of
+    `Member`.
 
     Needs `dispatcher` or `admin` at it and at the channel of each member that is new or changed;
     for another organisation `admin` at one that contains both.
@@ -216,10 +232,14 @@ def update(
     members = tuple(changes.get("members", before.members))
     values = {field: changes.get(field, getattr(before, field)) for field in _PLAIN}
     values["name"] = str(values["name"]).strip()
-    _check(values, members)
+    given = {name: changes[name] for name in patch_options.FIELDS if name in changes}
+    options = dataclasses.replace(before.options, **given)
+    _check(values, members, options)
     fresh = [each for each in members if each not in before.members]
     _check_members(connection, principal, members, fresh)
+    _check_same_air(connection, members)
     _check_one_keyer(connection, principal, values, members, before.id)
+    values["options"] = patch_options.document_of(options)
     if "organization" in changes:
         target = organizations.get(connection, principal, changes["organization"])
         if target.id != before.organization.id:
@@ -234,6 +254,59 @@ def update(
     path = before.organization.path
     rows.record(connection, principal, "update", "patch", before.id, path, changed)
     return after
+
+
+def mute(
+    connection: Connection, principal: Principal, patch_id: str, channel_id: str, *, muted: bool
+) -> Patch:
+    """Let a member listen only, or be heard again. Needs what `update` needs.
+
+    Raises: NotFound, also for a channel that is no member; Forbidden.
+    """
+    before = get(connection, principal, patch_id)
+    member = _member_of(before, channel_id)
+    changed = dataclasses.replace(member, muted=muted)
+    members = [changed if each == member else each for each in before.members]
+    return update(connection, principal, before.id, {"members": members})
+
+
+def move(
+    connection: Connection, principal: Principal, patch_id: str, channel_id: str, to: str
+) -> tuple[Patch, Patch]:
+    """Take a member out of one patch and put it at the end of another, which is never keyed by
+    both; the two as they are then. to: id of the other patch. Needs what `update` needs.
+
+    Raises: NotFound, Forbidden, Invalid, Conflict.
+    """
+    before, target = get(connection, principal, patch_id), get(connection, principal, to)
+    member = _member_of(before, channel_id)
+    if before.id == target.id:
+        raise Invalid.at("move_to", "is the patch that it is in")
+    rest = [each for each in before.members if each != member]
+    left = update(connection, principal, before.id, {"members": rest})
+    joined = [*target.members, dataclasses.replace(member, muted=False)]
+    return left, update(connection, principal, target.id, {"members": joined})
+
+
+def _member_of(patch: Patch, channel_id: str) -> Member:
+    for member in patch.members:
+        if member.channel_id == channel_id:
+            return member
+    raise NotFound("member", channel_id)
+
+
+def note(
+    connection: Connection,
+    principal: Principal,
+    patch: Patch,
+    action: str,
+    details: Mapping[str, Any],
+) -> None:
+    """Write down what a dispatcher does to a running patch. Needs `dispatcher` or `admin` at it.
+    Raises: Forbidden."""
+    path = patch.organization.path
+    require(principal, DISPATCH, path)
+    rows.record(connection, principal, action, "patch", patch.id, path, details)
 
 
 def delete(
@@ -264,11 +337,16 @@ def _shown(patch: Patch) -> dict[str, Any]:
     shown["until"] = patch.until.isoformat() if patch.until else None
     shown["organization"] = patch.organization.path
     shown["members"] = [dataclasses.asdict(member) for member in patch.members]
-    return shown
+    return shown | patch_options.document_of(patch.options)
 
 
-def _check(values: Mapping[str, Any], members: Sequence[Member]) -> None:
-    reasons = []
+def _check(values: Mapping[str, Any], members: Sequence[Member], options: PatchOptions) -> None:
+    reasons = patch_options.faults(options)
+    if values["schedule"] is not None:
+        try:
+            schedules.parse(values["schedule"])
+        except schedules.InvalidSchedule as error:
+            reasons.append(Reason(field=f"schedule.{error.field}", reason=str(error)))
     if not 1 <= len(values["name"]) <= 200:
         reasons.append(Reason(field="name", reason="must have 1 to 200 characters"))
     if not 0 <= values["hang_s"] <= 60:
@@ -348,8 +426,8 @@ def _check_one_keyer(
         return
     keyed = [each.channel_id for each in members if each.direction in KEYED_DIRECTIONS]
     heard = [each.channel_id for each in members if each.direction == "talk"]
-    other = connection.execute(
-        select(_T.id, _T.name, _T.organization_id, _M.channel_id)
+    others = connection.execute(
+        select(_T.id, _T.until, _T.schedule, _M.channel_id)
         .join_from(PATCH_MEMBERS, PATCHES, _M.patch_id == _T.id)
         .where(
             _T.enabled,
@@ -361,8 +439,8 @@ def _check_one_keyer(
             *([_T.id != but_id] if but_id else []),
         )
         .order_by(_T.id)
-        .limit(1)
-    ).one_or_none()
+    )
+    other = next((each for each in others if _at_once(values, each)), None)
     if other is None:
         return
     name = connection.scalar(select(CHANNELS.c.name).where(CHANNELS.c.id == other.channel_id))
@@ -376,3 +454,34 @@ def _check_one_keyer(
         f"the channel {name} is in {where} already, and a channel that is keyed can be in one only",
         other=other.id if seen else "",
     )
+
+
+def _at_once(values: Mapping[str, Any], other: AnyRow) -> bool:
+    """Are two patches ever on at the same time?"""
+    ends = [until for until in (values["until"], other.until) if until is not None]
+    one, another = (
+        schedules.parse(document) if document is not None else None
+        for document in (values["schedule"], other.schedule)
+    )
+    return schedules.overlap(one, another, since=now(), until=min(ends, default=None))
+
+
+def _check_same_air(connection: Connection, members: Sequence[Member]) -> None:
+    """Raises: Conflict for a member that only talks, and listens to the very talkgroup that
+    another one keys: whatever we key would come back through it."""
+    heard = [each.channel_id for each in members if each.direction == "talk"]
+    keyed = [each.channel_id for each in members if each.direction in KEYED_DIRECTIONS]
+    if not heard or not keyed:
+        return
+    wanted = CHANNELS.c.id.in_([*heard, *keyed]) & (CHANNELS.c.air != "")
+    found = connection.execute(
+        select(CHANNELS.c.id, CHANNELS.c.air, CHANNELS.c.name).where(wanted).order_by(CHANNELS.c.id)
+    ).all()
+    by_air = {row.air: row for row in found if row.id in keyed}
+    for row in found:
+        if row.id in heard and row.air in by_air:
+            raise Conflict(
+                f"the channel {row.name} listens to {row.air}, which is keyed as "
+                f"{by_air[row.air].name}: what we key would come back",
+                other=by_air[row.air].id,
+            )

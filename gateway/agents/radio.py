@@ -239,6 +239,8 @@ class RadioAgent:
 
     def _on_talk(self, state: _ChannelState, event: seam.FloorTaken) -> None:
         known = state.talk if state.talk and state.talk.stream == event.stream else None
+        if known is not None and event.stream == state.quieted:
+            event = dataclasses.replace(event, emergency=False)
         caused_by = event.caused_by or (None if known else self._echo_of(state, event))
         refreshed = isinstance(event, seam.FloorRefreshed)
         if caused_by is None:
@@ -305,6 +307,8 @@ class RadioAgent:
                 self._release(state, command)
             case "text.send":
                 self._send_text(state, command)
+            case "emergency.clear":
+                self._clear_emergency(state, command)
             case _:
                 self._answer(state, command, "refused", f"unknown action {action}")
 
@@ -391,6 +395,15 @@ class RadioAgent:
         self._answer(state, command, "done", "")
         if self._leases.release(state.channel.id, transmission):
             self._unkey(state, transmission)
+
+    def _clear_emergency(self, state: _ChannelState, command: dict[str, Any]) -> None:
+        """A dispatcher ended it: what we say of the channel follows, whatever its radios think."""
+        state.emergency = False
+        if state.talk is not None:
+            state.quieted = state.talk.stream
+            state.talk = dataclasses.replace(state.talk, emergency=False)
+        self._answer(state, command, "done", "")
+        self._publish_state(state)
 
     def _send_text(self, state: _ChannelState, command: dict[str, Any]) -> None:
         text = command.get("text")

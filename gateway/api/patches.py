@@ -1,13 +1,10 @@
-"""Patches, the dispatcher's own press, and units."""
+"""Patches and units. What dispatchers do to running ones is in `talk`."""
 
-import asyncio
-import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, Field
 
-from gateway.access.roles import may_dispatch
 from gateway.api.bodies import Body, Name, Reference, Text
 from gateway.api.context import CurrentContext, CurrentPrincipal
 from gateway.api.services import CurrentServices, Services
@@ -21,23 +18,16 @@ from gateway.api.shapes import (
     unit_shape,
 )
 from gateway.api.systems import ListQuery
-from gateway.bus.errors import BrokerAway
-from gateway.bus.messages import encode
-from registry import channels, patches, units
-from registry.channels import Channel
-from registry.errors import Forbidden
-from registry.partition import Principal, Role
+from registry import patches, units
+from registry.patch_options import FIELDS, Listed, PatchOptions
 from registry.patches import Member, NewPatch, Patch
 from registry.units import NewUnit, UnitAddress
 
 router = APIRouter(tags=["radio"])
 
-ANSWER_TIMEOUT_S = 2.0
-MAX_PRESS_PRIORITY = 100
-"""What a dispatcher's press may be worth; an admin may go up to 254."""
-
 Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
 Limit = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+Option = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Priority = Annotated[int, Field(ge=0, le=254)]
 Members = Annotated[list["MemberBody"], Field(max_length=200)]
 
@@ -46,12 +36,64 @@ class MemberBody(Body):
     channel: Text
     direction: Literal["both", "talk", "listen"] = "both"
     priority: Priority = 0
+    muted: bool = False
 
     def member(self) -> Member:
-        return Member(channel_id=self.channel, direction=self.direction, priority=self.priority)
+        return Member(
+            channel_id=self.channel,
+            direction=self.direction,
+            priority=self.priority,
+            muted=self.muted,
+        )
 
 
-class PatchBody(Body):
+class UnitLists(Body):
+    """Units by id, or as ``{system_id}/{address}``. allow: empty for all; deny goes first."""
+
+    allow: Annotated[list[Text], Field(max_length=2000)] = Field(default_factory=list)
+    deny: Annotated[list[Text], Field(max_length=2000)] = Field(default_factory=list)
+
+
+CallType = Literal["voice", "emergency", "dispatch"]
+
+
+class CallLists(Body):
+    allow: Annotated[list[CallType], Field(max_length=3)] = Field(default_factory=list)
+    deny: Annotated[list[CallType], Field(max_length=3)] = Field(default_factory=list)
+
+
+class OptionsBody(Body):
+    """The finer rules, in seconds where they end in _s; the registry says what may be."""
+
+    queue_timeout_s: Option = 30.0
+    revoke_grace_s: Option = 0.0
+    penalty_s: Option = 0.0
+    emergency_hold_s: Option = 120.0
+    encrypted: bool = False
+    units: UnitLists = Field(default_factory=UnitLists)
+    calls: CallLists = Field(default_factory=CallLists)
+
+    def option(self, name: str) -> Any:
+        value = getattr(self, name)
+        if isinstance(value, UnitLists | CallLists):
+            return Listed(allow=tuple(value.allow), deny=tuple(value.deny))
+        return value
+
+
+class ScheduleBody(Body):
+    """On from `from` to the next `to`, by the clocks of a zone such as Asia/Shanghai, on the days
+    (1 Monday .. 7 Sunday) on which that begins."""
+
+    timezone: Annotated[Text, Field(max_length=64)]
+    begins: Annotated[Text, Field(max_length=5, alias="from")]
+    to: Annotated[Text, Field(max_length=5)]
+    days: Annotated[list[int], Field(max_length=7)] | None = None
+
+    def document(self) -> dict[str, Any]:
+        return self.model_dump(by_alias=True, exclude_none=True)
+
+
+class PatchBody(OptionsBody):
     """hang_s, max_talk_s: seconds. voice: what passes; `events` keys nothing."""
 
     name: Name
@@ -62,10 +104,11 @@ class PatchBody(Body):
     max_talk_s: Limit = 60.0
     queue: bool = False
     until: AwareDatetime | None = None
+    schedule: ScheduleBody | None = None
     voice: Literal["silence", "events"] = "events"
 
 
-class PatchPatch(Body):
+class PatchPatch(OptionsBody):
     name: Name = ""
     organization: Reference = ""
     members: Members = Field(default_factory=list)
@@ -74,12 +117,8 @@ class PatchPatch(Body):
     max_talk_s: Limit = 60.0
     queue: bool = False
     until: AwareDatetime | None = None
+    schedule: ScheduleBody | None = None
     voice: Literal["silence", "events"] = "events"
-
-
-class TalkBody(Body):
-    action: Literal["press", "refresh", "release"]
-    priority: Priority = 0
 
 
 class AddressBody(Body):
@@ -114,7 +153,9 @@ def _patch_changes(body: PatchPatch) -> dict[str, Any]:
     changes = body.given()
     if "members" in changes:
         changes["members"] = tuple(member.member() for member in body.members)
-    return changes
+    if "schedule" in changes:
+        changes["schedule"] = body.schedule.document() if body.schedule else None
+    return changes | {name: body.option(name) for name in FIELDS if name in changes}
 
 
 @router.get("/patches")
@@ -149,7 +190,9 @@ async def create_patch(
         max_talk_s=body.max_talk_s,
         queue=body.queue,
         until=body.until,
+        schedule=body.schedule.document() if body.schedule else None,
         voice=body.voice,
+        options=PatchOptions(**{name: body.option(name) for name in FIELDS}),
     )
     patch = await context.database.write(lambda c: patches.create(c, principal, new))
     services.nudge()
@@ -197,53 +240,6 @@ async def delete_patch(
     await context.database.write(lambda c: patches.delete(c, principal, patch_id, version))
     services.nudge()
     return Response(status_code=204)
-
-
-@router.post("/channels/{channel_id}/talk", status_code=202)
-async def talk(
-    channel_id: str,
-    body: TalkBody,
-    context: CurrentContext,
-    services: CurrentServices,
-    principal: CurrentPrincipal,
-) -> Response:
-    """A dispatcher's own press; ends without a refresh every 2 s. The bridge decides."""
-    channel = await context.database.read(lambda c: channels.get(c, principal, channel_id))
-    path = channel.organization.path
-    if not may_dispatch(principal, path):
-        raise Forbidden("talking needs the role dispatcher or admin here")
-    cap = 254 if principal.may({Role.ADMIN}, path) else MAX_PRESS_PRIORITY
-    decided = await _ask_bridge(services, channel, principal, body.action, min(body.priority, cap))
-    shape = {
-        "transmission": decided.get("transmission"),
-        "state": decided.get("state"),
-        "position": decided.get("position"),
-        "reason": decided.get("reason"),
-    }
-    return answer(shape, status=202)
-
-
-async def _ask_bridge(
-    services: Services, channel: Channel, principal: Principal, action: str, priority: int
-) -> dict[str, Any]:
-    request_id = uuid.uuid4().hex
-    request = {
-        "id": request_id,
-        "action": action,
-        "user": principal.user_id,
-        "alias": principal.name,
-        "priority": priority,
-    }
-    bus = services.bus
-    topic = bus.topics.org("channels", "request", channel.organization.path, channel.id)
-    with services.feed.expecting(request_id) as answer:
-        if not bus.publish(topic, encode(request)):
-            raise BrokerAway("the broker is away, so nobody can talk through us now")
-        await asyncio.wait([answer], timeout=ANSWER_TIMEOUT_S)
-        decided = answer.result() if answer.done() else None
-    if decided is None:
-        raise BrokerAway("no bridge answers, so nobody can talk through us now")
-    return dict(decided)
 
 
 @router.get("/units")

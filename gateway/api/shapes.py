@@ -15,6 +15,7 @@ from registry.devices import Device
 from registry.jobs import Job
 from registry.organizations import Counts, Organization, OrganizationRef
 from registry.paging import Page
+from registry.patch_options import document_of
 from registry.patches import Patch
 from registry.points import Move, Point
 from registry.repartition import Plan
@@ -293,6 +294,7 @@ def channel_shape(channel: Channel, state: Mapping[str, Any] | None = None) -> S
         "gateway_unit_id": channel.gateway_unit_id,
         "hold_s": channel.hold_s,
         "echo_s": channel.echo_s,
+        "air": channel.air,
         "shared": _shared_shape(channel.shared),
         "state": state
         or {
@@ -320,9 +322,15 @@ def patch_shape(patch: Patch) -> Shape:
         "schedule": patch.schedule,
         "voice": patch.voice,
         "members": [
-            {"channel": each.channel_id, "direction": each.direction, "priority": each.priority}
+            {
+                "channel": each.channel_id,
+                "direction": each.direction,
+                "priority": each.priority,
+                "muted": each.muted,
+            }
             for each in patch.members
         ],
+        **document_of(patch.options),
     }
 
 

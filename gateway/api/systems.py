@@ -55,7 +55,8 @@ class SystemPatch(Body):
 
 
 class ChannelBody(Body):
-    """address: the system's own word: a PTT channel's name, ``{slot}/{talkgroup}`` on DMR."""
+    """address: the system's own word: a PTT channel's name, ``{slot}/{talkgroup}`` on DMR. air:
+    which talkgroup of which network that is, ``{wacn}.{system id}/{talkgroup}``."""
 
     system: Text
     address: Address
@@ -65,6 +66,7 @@ class ChannelBody(Body):
     gateway_unit_id: Annotated[Text, Field(max_length=64)] = ""
     hold_s: Seconds | None = None
     echo_s: Seconds | None = None
+    air: Annotated[Text, Field(max_length=64)] = ""
 
 
 class ChannelPatch(Body):
@@ -74,6 +76,7 @@ class ChannelPatch(Body):
     gateway_unit_id: Annotated[Text, Field(max_length=64)] = ""
     hold_s: Seconds | None = None
     echo_s: Seconds | None = None
+    air: Annotated[Text, Field(max_length=64)] = ""
 
 
 class ListQuery(Body):
@@ -256,6 +259,7 @@ async def create_channel(
         gateway_unit_id=body.gateway_unit_id,
         hold_s=body.hold_s,
         echo_s=body.echo_s,
+        air=body.air,
     )
     channel = await context.database.write(lambda c: channels.create(c, principal, new))
     services.nudge()

@@ -34,49 +34,25 @@ from gateway.interop.definitions import (
     rules_of,
 )
 from gateway.interop.directory import Directory
+from gateway.interop.hearing import heard, writer_of
 from gateway.interop.lease import BridgeLease
-from gateway.interop.presses import capped, input_of, standing_of, worst
+from gateway.interop.machines import AgentOf, BridgeCounters, Machine
+from gateway.interop.patch_test import LEASE_S, PatchTest
+from gateway.interop.presses import input_of, standing_of, worst
+from gateway.interop.showing import (
+    decision_data,
+    emergencies_in,
+    floor_shown,
+    member_shown,
+    suspended_in,
+    words_for,
+)
 
 log = structlog.get_logger("bridge")
 
 COMMAND_LIFE_MS = 1000
 """A command is worth nothing when it is older than this, on the agent's own clock."""
-LONGEST_HOLD_S = 30.0
 LONGEST_LOOK_AHEAD_S = 3600.0
-
-
-@dataclasses.dataclass(slots=True)
-class _Machine:
-    """One floor: of a patch, or of a channel alone."""
-
-    id: str
-    org: str
-    patch: PatchDefinition | None
-    floor: model.Floor
-    sequence: int = 0
-    shown: dict[str, Any] | None = None
-    since: datetime | None = None
-    timer: asyncio.TimerHandle | None = None
-
-
-@dataclasses.dataclass(slots=True)
-class _Agent:
-    """Who speaks for a channel, as its retained state says. org: the topic that says so."""
-
-    org: str
-    node: str
-    epoch: str
-    health: str
-
-
-@dataclasses.dataclass(slots=True)
-class BridgeCounters:
-    events: int = 0
-    repeats: int = 0
-    foreign: int = 0
-    commands: int = 0
-    decisions: int = 0
-    unreadable: int = 0
 
 
 class Bridge:
@@ -92,16 +68,19 @@ class Bridge:
         self._loop = asyncio.get_running_loop()
         self._channels: dict[str, ChannelDefinition] = {}
         self._directory = directory
-        self._machines: dict[str, _Machine] = {}
-        self._of_channel: dict[str, list[_Machine]] = {}
-        self._agents: dict[str, _Agent] = {}
+        self._machines: dict[str, Machine] = {}
+        self._of_channel: dict[str, list[Machine]] = {}
+        self._agents: dict[str, AgentOf] = {}
         self._writers: dict[str, Repeats] = {}
         self._sequence = 0
-        self._next_end: asyncio.TimerHandle | None = None
+        self._next_change: asyncio.TimerHandle | None = None
+        self._emergencies: set[tuple[str, str]] = set()
+        self._others: dict[str, dict[str, Any]] = {}
         topics = bus.topics
         bus.subscribe(topics.org_all("channels", "event"), self._on_event)
         bus.subscribe(topics.org_all("channels", "state"), self._on_state, qos=0)
         bus.subscribe(topics.org_all("channels", "request"), self._on_request)
+        bus.subscribe(topics.org_all("patches", "state"), self._on_patch_state, qos=0, later=True)
         presence.on_change(self._on_presence)
         lease.on_won(self._on_lease_won)
         lease.on_lost(self._disown_states)
@@ -115,16 +94,20 @@ class Bridge:
         # What goes away must still be unkeyed.
         self._channels = {**self._channels, **channels}
         self._directory.replace(definitions.units)
-        patches = self._not_over(definitions)
+        patches = self._on_now(definitions)
         patched = {m.channel for p in patches for m in p.members}
         alone = {f"channel/{c.id}": c for c in definitions.channels if c.id not in patched}
-        wanted = {p.id for p in patches} | alone.keys()
+        wanted: dict[str, tuple[str, PatchDefinition | None, model.Rules]] = {
+            p.id: (p.org, p, rules_of(p, channels)) for p in patches
+        }
+        wanted |= {name: (c.org, None, rules_alone(c)) for name, c in alone.items()}
+        emergencies = self._all_emergencies()
         for name in [n for n in self._machines if n not in wanted]:
             self._shut(self._machines.pop(name))
-        for patch in patches:
-            self._define(patch.id, patch.org, patch, rules_of(patch, channels))
-        for name, channel in alone.items():
-            self._define(name, channel.org, None, rules_alone(channel))
+        for name, (_, _, rules) in wanted.items():
+            self._let_go_of_leavers(name, rules)
+        for name, (org, patch, rules) in wanted.items():
+            self._define(name, org, patch, rules)
         self._channels = channels
         self._of_channel = {}
         for machine in self._machines.values():
@@ -132,20 +115,46 @@ class Bridge:
                 self._of_channel.setdefault(channel_id, []).append(machine)
         for channel_id in self._channels:
             self._note_present(channel_id)
+        self._restore(emergencies)
 
-    def _not_over(self, definitions: Definitions) -> list[PatchDefinition]:
-        """The patches whose `until` is still to come; looked at again when the next one is over,
-        whether the database is there then or not."""
-        if self._next_end is not None:
-            self._next_end.cancel()
-            self._next_end = None
+    def _all_emergencies(self) -> list[model.EmergencyRaised]:
+        return [
+            model.EmergencyRaised(channel=e.channel, talker=e.talker, talker_alias=e.talker_alias)
+            for machine in self._machines.values()
+            for e in machine.floor.emergencies.values()
+        ]
+
+    def _restore(self, emergencies: Iterable[model.EmergencyRaised]) -> None:
+        """A channel that is in another patch now takes its emergency with it."""
+        for raised in emergencies:
+            for machine in self._of_channel.get(raised.channel, ()):
+                if (raised.channel, raised.talker) not in machine.floor.emergencies:
+                    self._step(machine, raised)
+
+    def _let_go_of_leavers(self, name: str, rules: model.Rules) -> None:
+        """First every patch lets go of what leaves it, then others take it: never keyed twice."""
+        machine = self._machines.get(name)
+        if machine is None:
+            return
+        members = machine.floor.rules.members
+        stay = {c: m for c, m in members.items() if c in rules.members}
+        if len(stay) < len(members):
+            before = machine.floor.rules
+            self._step(machine, model.RulesChanged(rules=dataclasses.replace(before, members=stay)))
+
+    def _on_now(self, definitions: Definitions) -> list[PatchDefinition]:
+        """The patches that are on by their `until` and schedule; looked at again when the next one
+        goes on or off, whether the database is there then or not."""
+        if self._next_change is not None:
+            self._next_change.cancel()
+            self._next_change = None
         now = datetime.now(UTC)
-        on = [p for p in definitions.patches if p.until is None or p.until > now]
-        ends = [(p.until - now).total_seconds() for p in on if p.until is not None]
-        if ends:
-            in_s = min(*ends, LONGEST_LOOK_AHEAD_S)
-            self._next_end = self._loop.call_later(in_s + 0.01, self.define, definitions)
-        return on
+        found = [p.next_change(now) for p in definitions.patches]
+        changes = [(at - now).total_seconds() for at in found if at is not None]
+        if changes:
+            in_s = min(*changes, LONGEST_LOOK_AHEAD_S)
+            self._next_change = self._loop.call_later(in_s + 0.01, self.define, definitions)
+        return [p for p in definitions.patches if p.is_on(now)]
 
     def _define(
         self, name: str, org: str, patch: PatchDefinition | None, rules: model.Rules
@@ -153,10 +162,11 @@ class Bridge:
         machine = self._machines.get(name)
         if machine is None:
             tag = f"{self._bus.epoch[:6]}{uuid.uuid4().hex[:6]}"
-            machine = _Machine(
+            machine = Machine(
                 id=name, org=org, patch=patch, floor=model.Floor(tag=tag, rules=rules)
             )
             self._machines[name] = machine
+            self._recall(machine)
             self._publish_patch(machine)
             return
         moved = machine.org != org and machine.patch is not None
@@ -170,9 +180,11 @@ class Bridge:
         if before is not None:
             self._clear(before)
 
-    def _shut(self, machine: _Machine) -> None:
+    def _shut(self, machine: Machine) -> None:
         if machine.timer is not None:
             machine.timer.cancel()
+        if machine.test is not None:
+            machine.test.stop("the patch ends")
         for effect in control.shut(machine.floor, "the patch ends"):
             self._carry_out(machine, effect)
         if machine.patch is not None:
@@ -201,61 +213,28 @@ class Bridge:
         if parts is None or parts.id != event.subject:
             raise ValueError(f"subject {event.subject!r} is not the channel of its topic")
         self._presence.note_uptime(node, event.epoch, event.uptime_ms)
-        happened = self._input_of(event)
-        if happened is not None:
-            for machine in list(self._of_channel.get(event.subject, ())):
+        happened = heard(event, self._directory)
+        if happened is None:
+            return
+        for machine in list(self._of_channel.get(event.subject, ())):
+            if machine.test is None or not self._is_of_test(machine.test, event, happened):
                 self._step(machine, happened)
+
+    def _is_of_test(self, test: PatchTest, event: CloudEvent, happened: model.Input) -> bool:
+        """A registered unit, or an emergency, is a real talk: the test gives way."""
+        if not isinstance(happened, model.TalkHeard) or happened.caused_by is not None:
+            return test.hears(event)
+        if happened.unit or happened.emergency:
+            test.stop("somebody talks")
+            return False
+        return test.hears(event)
 
     def _writer_of(self, event: CloudEvent) -> str | None:
         """The node that wrote it, None when it is not the one that speaks for the channel."""
-        parts = event.source.split("/")
-        if len(parts) != 3:
-            raise ValueError(f"source {event.source!r} is not hutong/node/system")
-        agent = self._agents.get(event.subject)
-        if agent is None or agent.node == parts[1]:
-            return parts[1]
-        return None if self._presence.believes(agent.node, agent.epoch) else parts[1]
-
-    def _input_of(self, event: CloudEvent) -> model.Input | None:
-        data = event.data
-        match event.type:
-            case "floor.taken" | "floor.refreshed":
-                return self._talk_heard(event)
-            case "floor.idle":
-                return model.TalkEnded(
-                    channel=event.subject,
-                    stream=str(data.get("stream") or ""),
-                    reason=str(data.get("reason") or "released"),
-                    caused_by=data.get("caused_by") or None,
-                )
-            case "command.result" if data.get("transmission"):
-                return model.KeyAnswered(
-                    channel=event.subject,
-                    transmission=str(data["transmission"]),
-                    # Our idea of its clock was old; with this answer it is fresh.
-                    outcome="busy" if data.get("late") is True else str(data.get("outcome")),
-                    reason=str(data.get("reason") or ""),
-                )
-            case _:
-                return None
-
-    def _talk_heard(self, event: CloudEvent) -> model.TalkHeard:
-        data = event.data
-        talker = str(data.get("talker") or "")
-        hold_s, priority = data.get("hold_s"), data.get("priority")
-        return model.TalkHeard(
-            channel=event.subject,
-            stream=str(data.get("stream") or ""),
-            talker=talker,
-            talker_alias=self._directory.alias(talker, str(data.get("talker_alias") or "")),
-            priority=max(capped(priority), self._directory.priority(talker)),
-            emergency=bool(data.get("emergency")),
-            encrypted=bool(data.get("encrypted")),
-            hold_s=min(float(hold_s), LONGEST_HOLD_S)
-            if isinstance(hold_s, int | float) and hold_s > 0
-            else 3.0,
-            caused_by=data.get("caused_by") or None,
-        )
+        node, agent = writer_of(event), self._agents.get(event.subject)
+        if agent is None or agent.node == node:
+            return node
+        return None if self._presence.believes(agent.node, agent.epoch) else node
 
     def _on_state(self, topic: str, payload: bytes) -> None:
         parts = self._bus.topics.parse_org(topic)
@@ -272,7 +251,7 @@ class Bridge:
         if not isinstance(node, str) or not isinstance(epoch, str):
             raise ValueError("a channel state without node or epoch")
         health = str(state.get("health") or "unknown")
-        self._agents[parts.id] = _Agent(org=parts.org, node=node, epoch=epoch, health=health)
+        self._agents[parts.id] = AgentOf(org=parts.org, node=node, epoch=epoch, health=health)
         self._note_present(parts.id)
 
     def _on_presence(self, node: str) -> None:
@@ -299,48 +278,147 @@ class Bridge:
         request = decode(payload)
         if parts is None:
             return
-        happened = input_of(parts.id, request)
         machines = list(self._of_channel.get(parts.id, ()))
+        if "patch" in request:
+            machines = [each for each in machines if each.id == request["patch"]]
+        if request.get("action") == "test":
+            self._begin_test(machines, parts.id, request)
+            return
+        happened = input_of(parts.id, request)
+        cleared = self._cleared_by(happened, machines)
         for machine in machines:
             talks = f"user/{request['user']}" in machine.floor.talks
             # A refresh that comes after the release must not key anything again.
             if talks or request["action"] != "refresh":
                 self._step(machine, happened)
+        if isinstance(happened, model.EmergencyCleared) and machines:
+            self._command(machines[0], parts.id, "emergency.clear", by=request["user"])
         if machines:
-            self._answer_request(machines, parts.id, request)
+            self._answer_request(machines, parts.id, request, cleared)
+
+    def _cleared_by(self, happened: model.Input, machines: list[Machine]) -> list[dict[str, Any]]:
+        """Whose talk or emergency a dispatcher is about to end."""
+        match happened:
+            case model.Cleared():
+                talks = [machine.floor.talk for machine in machines]
+                return [{"channel": t.channel, "talker": t.talker} for t in talks if t]
+            case model.EmergencyCleared():
+                found = {k for m in machines for k in m.floor.emergencies}
+                return [
+                    {"channel": channel, "talker": talker}
+                    for channel, talker in sorted(found)
+                    if channel == happened.channel
+                ]
+            case _:
+                return []
+
+    def _begin_test(
+        self, machines: list[Machine], channel_id: str, request: dict[str, Any]
+    ) -> None:
+        if not machines or not self._lease.held:
+            return
+        (machine,), request_id = machines[:1], request.get("id")
+        floor = machine.floor
+        if floor.talks or machine.test is not None:
+            self._publish_decision(
+                channel_id, "request.result", {"request": request_id, "state": "busy"}
+            )
+            return
+
+        def done(found: list[dict[str, Any]]) -> None:
+            machine.test = None
+            data = {"request": request_id, "state": "done", "members": found}
+            self._publish_decision(channel_id, "request.result", data)
+
+        members = [c for c in floor.rules.members if floor.rules.keyable(c) and c in floor.present]
+        machine.test = PatchTest(
+            members,
+            uuid.uuid4().hex[:8],
+            key=lambda channel, transmission: self._command(
+                machine,
+                channel,
+                "floor.request",
+                transmission=transmission,
+                lease_ms=int(LEASE_S * 1000),
+                talker="",
+                talker_alias=str(request.get("alias") or ""),
+                priority=0,
+                caused_by="test",
+            ),
+            unkey=lambda channel, transmission: self._command(
+                machine, channel, "floor.release", transmission=transmission, reason="test"
+            ),
+            done=done,
+        )
+        machine.test.begin()
+
+    def _on_patch_state(self, topic: str, payload: bytes) -> None:
+        """What the bridge before us, or beside us, knows and we may have missed."""
+        parts = self._bus.topics.parse_org(topic)
+        if parts is None or self._lease.held:
+            return
+        if not payload:
+            self._others.pop(parts.id, None)
+            return
+        self._others[parts.id] = decode(payload)
+        if (machine := self._machines.get(parts.id)) is not None:
+            self._recall(machine)
+
+    def _recall(self, machine: Machine) -> None:
+        """What another bridge said last of this patch: a suspended member stays suspended."""
+        state = self._others.get(machine.id)
+        if state is None:
+            return
+        floor = machine.floor
+        suspended = suspended_in(state) & floor.rules.members.keys()
+        machine.floor = dataclasses.replace(floor, suspended=suspended)
+        for raised in emergencies_in(state):
+            if (raised.channel, raised.talker) not in machine.floor.emergencies:
+                self._step(machine, raised)
 
     def _answer_request(
-        self, machines: list[_Machine], channel_id: str, request: dict[str, Any]
+        self,
+        machines: list[Machine],
+        channel_id: str,
+        request: dict[str, Any],
+        cleared: list[dict[str, Any]],
     ) -> None:
         """Tell the API where a press stands. A channel that talks into several patches gets the
         worst of their answers: nobody is to believe that they are heard where they are not."""
         user = str(request["user"])
         answer = worst(standing_of(machine.floor, user) for machine in machines)
-        data = {"request": request.get("id"), **answer}
+        data = {"request": request.get("id"), **answer, "cleared": cleared}
         self._publish_decision(channel_id, "request.result", data)
 
     # --- what follows ---------------------------------------------------------------------------
 
-    def _step(self, machine: _Machine, happened: model.Input) -> None:
+    def _step(self, machine: Machine, happened: model.Input) -> None:
         before = machine.floor
+        if machine.test is not None and isinstance(happened, model.Pressed):
+            machine.test.stop("a dispatcher talks")
         machine.floor, effects = control.step(before, happened, self._loop.time())
         if machine.floor.holder != before.holder:
             machine.since = datetime.now(UTC)
         # Keys go out before anything is told: this is the way from a press to the air.
-        told = [effect for effect in effects if isinstance(effect, model.Decided)]
+        told = [each for each in effects if not isinstance(each, model.Key | model.Unkey)]
         for effect in effects:
-            if not isinstance(effect, model.Decided):
-                self._carry_out(machine, effect)
+            self._carry_out(machine, effect)
         self._reschedule(machine)
         self._loop.call_soon(self._tell_all, machine, told, machine.floor.transmission)
 
-    def _tell_all(self, machine: _Machine, told: list[model.Decided], transmission: str) -> None:
-        for decided in told:
-            self._decided(machine, decided, transmission)
+    def _tell_all(self, machine: Machine, told: list[model.Told], transmission: str) -> None:
+        for each in told:
+            match each:
+                case model.Decided():
+                    self._decided(machine, each, transmission)
+                case model.EmergencyChanged():
+                    self._emergency(machine, each)
+                case model.Suspended():
+                    self._suspended(machine, each)
         if self._machines.get(machine.id) is machine:
             self._publish_patch(machine)
 
-    def _reschedule(self, machine: _Machine) -> None:
+    def _reschedule(self, machine: Machine) -> None:
         if machine.timer is not None:
             machine.timer.cancel()
             machine.timer = None
@@ -348,7 +426,7 @@ class Bridge:
         if at_s != float("inf"):
             machine.timer = self._loop.call_at(at_s, self._step, machine, model.Tick())
 
-    def _carry_out(self, machine: _Machine, effect: model.Effect) -> None:
+    def _carry_out(self, machine: Machine, effect: model.Effect) -> None:
         match effect:
             case model.Key():
                 self._key(machine, effect)
@@ -361,7 +439,7 @@ class Bridge:
                     reason=effect.reason,
                 )
 
-    def _key(self, machine: _Machine, key: model.Key) -> None:
+    def _key(self, machine: Machine, key: model.Key) -> None:
         talk = key.talk
         target = self._channels[key.channel].system_id if key.channel in self._channels else ""
         self._command(
@@ -369,49 +447,56 @@ class Bridge:
             key.channel,
             "floor.request",
             transmission=key.transmission,
-            lease_ms=int(machine.floor.rules.lease_s * 1000),
+            lease_ms=int(machine.floor.rules.lease_of(key.channel) * 1000),
             talker=self._directory.on_system(talk.talker, target),
             talker_alias=talk.talker_alias or talk.talker,
             priority=talk.priority,
             caused_by=talk.stream,
         )
 
-    def _decided(self, machine: _Machine, decided: model.Decided, transmission: str) -> None:
-        talk = decided.talk
-        data = {
-            "stream": talk.stream,
-            "talker": talk.talker,
-            "talker_alias": talk.talker_alias,
-            "priority": talk.priority,
-            "emergency": talk.emergency,
-            "late_entry": decided.late_entry,
-            "position": decided.position,
-            "transmission": transmission if decided.decision == "granted" else None,
-            "patch": machine.patch.id if machine.patch else None,
-            "reason": decided.reason,
-        }
+    def _decided(self, machine: Machine, decided: model.Decided, transmission: str) -> None:
+        talk, patch = decided.talk, machine.patch.id if machine.patch else None
         channel_id = talk.channel or talk.pressed_on
         if channel_id is None:
             return
+        data = decision_data(decided, transmission=transmission, patch=patch)
         self._publish_decision(channel_id, f"floor.{decided.decision}", data)
-        if decided.decision != "granted" and talk.channel is not None:
-            self._tell(machine, channel_id, decided)
-
-    def _tell(self, machine: _Machine, channel_id: str, decided: model.Decided) -> None:
-        """A text to who was refused, where their system can carry one."""
         member = machine.floor.rules.members.get(channel_id)
-        if member is None or not member.can_tell:
-            return
-        who = decided.talk.talker_alias or decided.talk.talker
-        words = {
-            "denied": "未接通 not bridged",
-            "queued": "排队中 queued",
-            "revoked": "已中断 cut off",
-        }
-        text = f"{who}: {words[decided.decision]} ({decided.reason})"
-        self._command(machine, channel_id, "text.send", text=text, caused_by=decided.talk.stream)
+        words = words_for(decided) if talk.channel is not None else None
+        if words is not None and member is not None and member.can_tell:
+            self._command(machine, channel_id, "text.send", text=words, caused_by=talk.stream)
 
-    def _command(self, machine: _Machine, channel_id: str, action: str, **fields: Any) -> None:
+    def _emergency(self, machine: Machine, changed: model.EmergencyChanged) -> None:
+        """What the system itself said is on the wire already; what several patches say is one."""
+        key = (changed.channel, changed.talker)
+        if changed.change == "raised":
+            known = key in self._emergencies
+            self._emergencies.add(key)
+        else:
+            known = changed.change == "cleared" and key not in self._emergencies
+            if changed.change == "cleared":
+                self._emergencies.discard(key)
+        if known or changed.by == "system":
+            return
+        data = {
+            "talker": changed.talker,
+            "talker_alias": changed.talker_alias,
+            "patch": machine.patch.id if machine.patch else None,
+            "by": changed.by or None,
+            "reason": changed.reason,
+        }
+        self._publish_decision(changed.channel, f"emergency.{changed.change}", data)
+
+    def _suspended(self, machine: Machine, suspended: model.Suspended) -> None:
+        data = {
+            "patch": machine.patch.id if machine.patch else None,
+            "reason": suspended.reason,
+            "by": suspended.user or None,
+        }
+        kind = "member.resumed" if suspended.user else "member.suspended"
+        self._publish_decision(suspended.channel, kind, data)
+
+    def _command(self, machine: Machine, channel_id: str, action: str, **fields: Any) -> None:
         channel, agent = self._channels.get(channel_id), self._agents.get(channel_id)
         if channel is None or agent is None or not self._lease.held:
             return
@@ -451,19 +536,19 @@ class Bridge:
         topic = self._bus.topics.org("channels", "decision", channel.org, channel_id)
         self._bus.publish(topic, encode_event(event))
 
-    def _patch_topic(self, machine: _Machine) -> str:
+    def _patch_topic(self, machine: Machine) -> str:
         return self._bus.topics.org("patches", "state", machine.org, machine.id)
 
-    def _publish_patch(self, machine: _Machine) -> None:
+    def _publish_patch(self, machine: Machine) -> None:
         """Publish the patch's state when it says something new."""
         if machine.patch is None or not self._lease.held:
             return
         shown = {
             "bridge_epoch": self._lease.bridge_epoch,
             "since": rfc3339(machine.since) if machine.since else None,
-            **_shown(machine.floor),
+            **floor_shown(machine.floor),
             "members": [
-                self._member_shown(machine.floor, channel_id)
+                member_shown(machine.floor, channel_id, self._health(channel_id))
                 for channel_id in machine.floor.rules.members
             ],
         }
@@ -473,19 +558,14 @@ class Bridge:
             payload = {**shown, "sequence": machine.sequence}
             self._bus.set_state(self._patch_topic(machine), payload)
 
-    def _member_shown(self, floor: model.Floor, channel_id: str) -> dict[str, Any]:
-        missed, agent = floor.missed.get(channel_id), self._agents.get(channel_id)
-        return {
-            "channel": channel_id,
-            "keyed": channel_id in floor.keyed,
-            "missed": missed.reason if missed else None,
-            "suspended": False,
-            "health": agent.health if agent and channel_id in floor.present else "unknown",
-        }
+    def _health(self, channel_id: str) -> str | None:
+        agent = self._agents.get(channel_id)
+        return agent.health if agent is not None else None
 
     # --- presence of the bridge itself ----------------------------------------------------------
 
     def _on_lease_won(self) -> None:
+        self._others.clear()  # from here on it is we who say
         for machine in self._machines.values():
             self._publish_patch(machine)
 
@@ -495,8 +575,14 @@ class Bridge:
             if machine.timer is not None:
                 machine.timer.cancel()
                 machine.timer = None
+            if machine.test is not None:
+                machine.test.stop("the broker is gone")
             machine.floor = model.Floor(
-                tag=machine.floor.tag, rules=machine.floor.rules, count=machine.floor.count
+                tag=machine.floor.tag,
+                rules=machine.floor.rules,
+                count=machine.floor.count,
+                suspended=machine.floor.suspended,
+                emergencies=machine.floor.emergencies,
             )
         self._agents.clear()
         self._disown_states()
@@ -510,23 +596,3 @@ class Bridge:
 
     def floors(self) -> Iterable[model.Floor]:
         return (machine.floor for machine in self._machines.values())
-
-
-def _shown(floor: model.Floor) -> dict[str, Any]:
-    """What a patch state says of the floor itself."""
-    talk = floor.talk
-    return {
-        "floor": "taken" if talk else "idle",
-        "holder": {
-            "channel": talk.channel,
-            "talker": talk.talker,
-            "talker_alias": talk.talker_alias,
-        }
-        if talk
-        else None,
-        "queue": [
-            {"channel": t.channel, "talker": t.talker, "talker_alias": t.talker_alias}
-            for t in (control.queue_of(floor) if floor.rules.queue else ())
-        ],
-        "emergency": bool(talk and talk.emergency),
-    }

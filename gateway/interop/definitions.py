@@ -9,15 +9,18 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from gateway.interop.model import Direction, Member, Rules, Voice
+from gateway.interop.model import Admission, Call, Direction, Member, Rules, Voice
+from registry import schedules
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelDefinition:
-    """A registered channel. org: slug path of its owner. The rest are traits of its system."""
+    """A registered channel. org: slug path of its owner. priority: of its talk. echo_s: how late
+    what we key comes back. The rest are traits of its system."""
 
     id: str
     name: str
@@ -26,6 +29,9 @@ class ChannelDefinition:
     receive_only: bool = False
     advisory: bool = False
     can_tell: bool = False
+    identifies_talker: bool = True
+    priority: int = 0
+    echo_s: float = 0.2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +39,13 @@ class PatchMember:
     channel: str
     direction: Direction = Direction.BOTH
     priority: int = 0
+    muted: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PatchDefinition:
-    """An enabled patch. Durations in seconds. until: off from then on."""
+    """An enabled patch. Durations in seconds. until: off from then on. schedule: when it is on, as
+    in `registry.schedules`, None for always. allow_units, …: whom it admits, as in `Admission`."""
 
     id: str
     name: str
@@ -48,6 +56,29 @@ class PatchDefinition:
     voice: Voice
     members: tuple[PatchMember, ...]
     until: datetime | None = None
+    schedule: dict[str, Any] | None = None
+    queue_timeout_s: float = 30.0
+    revoke_grace_s: float = 0.0
+    penalty_s: float = 0.0
+    emergency_hold_s: float = 120.0
+    encrypted: bool = False
+    allow_units: tuple[str, ...] = ()
+    deny_units: tuple[str, ...] = ()
+    allow_calls: tuple[Call, ...] = ()
+    deny_calls: tuple[Call, ...] = ()
+
+    def is_on(self, at: datetime) -> bool:
+        if self.until is not None and at >= self.until:
+            return False
+        return self.schedule is None or schedules.parse(self.schedule).is_on(at)
+
+    def next_change(self, at: datetime) -> datetime | None:
+        """When it may go on or off next, None for never."""
+        times = [self.until] if self.until is not None and self.until > at else []
+        if self.schedule is not None:
+            change = schedules.parse(self.schedule).next_change(at)
+            times += [change] if change is not None else []
+        return min(times, default=None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +88,7 @@ class UnitDefinition:
     alias: str
     priority: int
     addresses: Mapping[str, str]
+    id: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +101,11 @@ class Definitions:
 def rules_of(patch: PatchDefinition, channels: Mapping[str, ChannelDefinition]) -> Rules:
     """The floor's rules of a patch; members whose channel is gone are left out."""
     members = {
-        member.channel: Member(
-            channel=member.channel,
+        member.channel: dataclasses.replace(
+            _member(channels[member.channel]),
             direction=Direction(member.direction),
-            priority=member.priority,
-            receive_only=channels[member.channel].receive_only,
-            advisory=channels[member.channel].advisory,
-            can_tell=channels[member.channel].can_tell,
+            priority=max(member.priority, channels[member.channel].priority),
+            muted=member.muted,
         )
         for member in patch.members
         if member.channel in channels
@@ -85,19 +115,36 @@ def rules_of(patch: PatchDefinition, channels: Mapping[str, ChannelDefinition]) 
         hang_s=patch.hang_s,
         max_talk_s=patch.max_talk_s,
         queue=patch.queue,
+        queue_timeout_s=patch.queue_timeout_s,
+        revoke_grace_s=patch.revoke_grace_s,
+        penalty_s=patch.penalty_s,
+        emergency_hold_s=patch.emergency_hold_s,
+        bridge_encrypted=patch.encrypted,
+        admission=Admission(
+            allow_units=frozenset(patch.allow_units),
+            deny_units=frozenset(patch.deny_units),
+            allow_calls=frozenset(Call(each) for each in patch.allow_calls),
+            deny_calls=frozenset(Call(each) for each in patch.deny_calls),
+        ),
         voice=Voice(patch.voice),
+    )
+
+
+def _member(channel: ChannelDefinition) -> Member:
+    return Member(
+        channel=channel.id,
+        priority=channel.priority,
+        receive_only=channel.receive_only,
+        advisory=channel.advisory,
+        can_tell=channel.can_tell,
+        identifies_talker=channel.identifies_talker,
+        echo_s=channel.echo_s,
     )
 
 
 def rules_alone(channel: ChannelDefinition) -> Rules:
     """An unpatched channel is a patch of one."""
-    member = Member(
-        channel=channel.id,
-        receive_only=channel.receive_only,
-        advisory=channel.advisory,
-        can_tell=channel.can_tell,
-    )
-    return Rules(members={channel.id: member}, hang_s=0.0)
+    return Rules(members={channel.id: _member(channel)}, hang_s=0.0)
 
 
 class DefinitionsFile:

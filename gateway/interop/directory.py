@@ -28,6 +28,11 @@ class Directory:
         unit = self._units.get(talker)
         return unit.priority if unit is not None else 0
 
+    def unit_id(self, talker: str) -> str:
+        """The id of the talker's unit, empty for one that nobody registered."""
+        unit = self._units.get(talker)
+        return unit.id if unit is not None else ""
+
     def on_system(self, talker: str, system_id: str) -> str:
         """The talker as its own address on another system, where its unit has one there."""
         unit = self._units.get(talker)

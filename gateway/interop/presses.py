@@ -32,6 +32,10 @@ def input_of(channel_id: str, request: Mapping[str, Any]) -> model.Input:
             return model.Released(user=user)
         case "clear":
             return model.Cleared(user=user)
+        case "emergency.clear":
+            return model.EmergencyCleared(channel=channel_id, user=user)
+        case "member.resume":
+            return model.MemberResumed(channel=channel_id, user=user)
     raise ValueError(f"unknown action {action!r}")
 
 

@@ -3,14 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, String
+from sqlalchemy import CheckConstraint, ForeignKey, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.models.base import DOCUMENT, ID, Base, UtcDateTime, Versioned, table
 
 
 class PatchRow(Versioned, Base):
-    """until: the patch is off from then on. schedule: when it is on, None for always."""
+    """until: the patch is off from then on. schedule: when it is on, None for always. options: the
+    finer rules, as `registry.patch_options` writes them."""
 
     __tablename__ = "patches"
 
@@ -23,6 +24,7 @@ class PatchRow(Versioned, Base):
     until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     schedule: Mapped[dict[str, Any] | None] = mapped_column(DOCUMENT)
     voice: Mapped[str] = mapped_column(String(8))
+    options: Mapped[dict[str, Any]] = mapped_column(DOCUMENT, server_default="{}")
 
     __table_args__ = (
         CheckConstraint("voice IN ('frames', 'silence', 'events')", name="voice"),
@@ -42,6 +44,7 @@ class PatchMemberRow(Base):
     position: Mapped[int]
     direction: Mapped[str] = mapped_column(String(8))
     priority: Mapped[int]
+    muted: Mapped[bool] = mapped_column(server_default=false())
 
     __table_args__ = (
         CheckConstraint("direction IN ('both', 'talk', 'listen')", name="direction"),

@@ -114,9 +114,9 @@ class Agents:
 
 
 @contextlib.asynccontextmanager
-async def agents(broker: RunningBroker) -> AsyncIterator[Agents]:
+async def agents(broker: RunningBroker, kind: type[Agents] = Agents) -> AsyncIterator[Agents]:
     bus = Bus(broker.address, node="agent", topics=Topics(), roles=("agent",))
-    it = Agents(bus)
+    it = kind(bus)
     async with running(bus.run()):
         await wait_until(lambda: bus.connected.is_set())
         it.speak_for(TRUNK_CHANNEL)

@@ -16,6 +16,7 @@ from registry.systems import NewSystem, System
 from registry.units import NewUnit, UnitAddress
 
 pytest_plugins = ["databases"]
+NIGHT = {"timezone": "Asia/Shanghai", "from": "18:00", "to": "06:00"}
 
 
 def somebody(role: Role, path: str) -> Principal:
@@ -147,7 +148,7 @@ def test_a_patch_comes_back_as_it_was_written(district: Registry, trunk: System)
         Member(channel_id=a.id, direction="both"),
     )
     made = patch(
-        district, *members, until=until, schedule={"from": "18:00"}, queue=True, voice="silence"
+        district, *members, until=until, schedule=NIGHT, queue=True, voice="silence"
     )
     assert made.members == members
     assert made.until == until.replace(microsecond=123_000)

@@ -1,0 +1,240 @@
+"""What dispatchers do to running patches, as agents and strangers see it on the bus."""
+
+import asyncio
+import dataclasses
+from typing import Any
+
+from brokers import RunningBroker
+from lab import ORG, PTT_CHANNEL, TRUNK, TRUNK_CHANNEL, definitions
+from patience import wait_until
+from test_interop_two_bridges import Agents, Party, agents, party
+
+from gateway.bus.messages import encode
+from gateway.interop.definitions import ChannelDefinition, Definitions, PatchMember
+
+THIRD = "channel-third"
+DESK = {"user": "u1", "alias": "Desk"}
+
+
+def decided(air: Agents, kind: str) -> list[dict[str, Any]]:
+    return [data for said, data in air.decisions if said == f"hutong.{kind}"]
+
+
+async def healthy(air: Agents, one: Party) -> None:
+    await wait_until(lambda: one.held and air.healthy())
+
+
+async def answer(air: Agents, request_id: str) -> dict[str, Any]:
+    await wait_until(lambda: [d for _, d in air.decisions if d.get("request") == request_id])
+    return next(d for _, d in air.decisions if d.get("request") == request_id)
+
+
+async def test_a_dispatcher_clears_a_stuck_floor_and_it_says_who(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        air.say("floor.taken", hold_s=20)
+        await wait_until(lambda: air.keys())
+        air.request(PTT_CHANNEL, id="r1", action="clear", patch="patch-1", **DESK)
+        said = await answer(air, "r1")
+        assert said["cleared"] == [{"channel": TRUNK_CHANNEL, "talker": f"{TRUNK}/12"}]
+        await wait_until(lambda: decided(air, "floor.revoked"))
+        assert decided(air, "floor.revoked")[0]["by"] == "u1"
+        assert [c["channel"] for c in air.commands if c["action"] == "floor.release"] == [
+            PTT_CHANNEL
+        ]
+        keyed = len(air.keys())
+        air.say("floor.refreshed", hold_s=20)
+        air.request(PTT_CHANNEL, id="r2", action="release", **DESK)
+        await answer(air, "r2")
+        assert len(air.keys()) == keyed  # barred until its own stream ends
+
+
+async def test_an_emergency_outlives_its_talk_until_a_dispatcher_ends_it(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        air.say("floor.taken", emergency=True)
+        await wait_until(lambda: decided(air, "emergency.raised"))
+        air.say("floor.idle")
+        await wait_until(lambda: (air.shown()["floor"], air.shown()["emergency"]) == ("idle", True))
+        air.request(TRUNK_CHANNEL, id="r1", action="emergency.clear", **DESK)
+        said = await answer(air, "r1")
+        assert said["cleared"] == [{"channel": TRUNK_CHANNEL, "talker": f"{TRUNK}/12"}]
+        await wait_until(lambda: decided(air, "emergency.cleared"))
+        assert decided(air, "emergency.cleared")[0]["by"] == "u1"
+        await wait_until(lambda: air.shown()["emergency"] is False)
+        told = [c for c in air.commands if c["action"] == "emergency.clear"]
+        assert [c["channel"] for c in told] == [TRUNK_CHANNEL]
+
+
+async def test_an_emergency_that_the_system_tells_is_not_told_twice(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        air.say("emergency.raised")
+        await wait_until(lambda: air.shown()["emergency"] is True)
+        air.say("emergency.cleared")
+        await wait_until(lambda: air.shown()["emergency"] is False)
+        assert not decided(air, "emergency.raised")
+        assert not decided(air, "emergency.cleared")
+
+
+def three() -> Definitions:
+    """The lab's patch, and a second one with a third channel."""
+    defined = definitions()
+    third = ChannelDefinition(id=THIRD, name="third", org=ORG, system_id=TRUNK)
+    other = dataclasses.replace(
+        defined.patches[0], id="patch-2", members=(PatchMember(channel=THIRD),)
+    )
+    return dataclasses.replace(
+        defined, channels=(*defined.channels, third), patches=(*defined.patches, other)
+    )
+
+
+def moved(defined: Definitions) -> Definitions:
+    """The PTT channel is in the second patch, which comes first now."""
+    one, two = defined.patches
+    return dataclasses.replace(
+        defined,
+        patches=(
+            dataclasses.replace(two, members=(*two.members, PatchMember(channel=PTT_CHANNEL))),
+            dataclasses.replace(one, members=(PatchMember(channel=TRUNK_CHANNEL),)),
+        ),
+    )
+
+
+async def test_a_keyed_channel_that_moves_is_let_go_before_its_new_patch_keys_it(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one", three()) as one:
+        air.speak_for(THIRD)
+        await healthy(air, one)
+        air.say("floor.taken", hold_s=20)
+        air.say("floor.taken", THIRD, stream="s9", talker="x/1", hold_s=20)
+        await wait_until(lambda: air.keys())
+        await wait_until(lambda: air.shown(f"{ORG}/patch-2").get("floor") == "taken")
+        since = len(air.commands)
+        one.bridge.define(moved(three()))
+        await wait_until(lambda: air.keys(since))
+        actions = [c["action"] for c in air.commands[since:] if c["channel"] == PTT_CHANNEL]
+        assert actions[:2] == ["floor.release", "floor.request"]
+        assert air.shown(f"{ORG}/patch-1")["floor"] == "taken"  # who talks there goes on
+
+
+async def test_a_talk_on_a_channel_that_moves_ends_where_it_was_and_goes_on_where_it_is(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one", three()) as one:
+        air.speak_for(THIRD)
+        await healthy(air, one)
+        air.say("floor.taken", PTT_CHANNEL, hold_s=20, emergency=True)
+        await wait_until(lambda: air.keys())
+        one.bridge.define(moved(three()))
+        await wait_until(lambda: air.shown(f"{ORG}/patch-1")["floor"] == "idle")
+        await wait_until(lambda: air.shown(f"{ORG}/patch-2")["emergency"] is True)
+        since = len(air.commands)
+        air.say("floor.refreshed", PTT_CHANNEL, hold_s=20, emergency=True)
+        await wait_until(lambda: air.keys(since))
+        assert {c["channel"] for c in air.keys(since)} == {THIRD}
+
+
+async def test_a_suspended_member_stays_suspended_when_another_bridge_takes_over(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker) as air:
+        topic = air.bus.topics.org("patches", "state", ORG, "patch-1")
+        state = {"members": [{"channel": PTT_CHANNEL, "suspended": True}]}
+        air.bus.publish_retained(topic, encode(state))
+        async with party(embedded_broker, "one") as one:
+            await wait_until(lambda: one.held)
+            await wait_until(lambda: len(air.shown().get("members", [])) == 2)
+            await wait_until(lambda: air.shown()["members"][1].get("suspended") is True)
+            await wait_until(lambda: air.shown()["members"][0]["health"] == "ok")
+            air.say("floor.taken", hold_s=20)
+            await wait_until(lambda: air.shown()["floor"] == "taken")
+            assert air.keys() == []
+            air.request(PTT_CHANNEL, id="r1", action="member.resume", patch="patch-1", **DESK)
+            await wait_until(lambda: air.keys() and decided(air, "member.resumed"))
+            assert decided(air, "member.resumed")[0]["by"] == "u1"
+
+
+class Answering(Agents):
+    """Agents that key what they are told to."""
+
+    def _on_command(self, topic: str, payload: bytes) -> None:
+        super()._on_command(topic, payload)
+        command = self.commands[-1]
+        if command["action"] == "floor.request":
+            self.say(
+                "command.result",
+                command["channel"],
+                transmission=command["transmission"],
+                outcome="done",
+            )
+
+
+async def report_of_a_test(air: Agents) -> list[dict[str, Any]]:
+    air.request(TRUNK_CHANNEL, id="t1", action="test", patch="patch-1", **DESK)
+    await wait_until(
+        lambda: [d for _, d in air.decisions if d.get("request") == "t1"], timeout_s=12
+    )
+    said = next(d for _, d in air.decisions if d.get("request") == "t1")
+    assert said["state"] == "done", said
+    return list(said["members"])
+
+
+async def test_a_test_keys_each_member_in_turn_and_tells_delay_echo_and_loop(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker, Answering) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        testing = asyncio.create_task(report_of_a_test(air))
+        await wait_until(lambda: air.keys())
+        first = air.keys()[0]
+        air.say("floor.taken", TRUNK_CHANNEL, stream="e1", caused_by=first["transmission"])
+        await wait_until(lambda: len(air.keys()) == 2, timeout_s=5)
+        air.say("floor.taken", TRUNK_CHANNEL, stream="l1", talker="")
+        found = await testing
+        assert [each["channel"] for each in found] == [TRUNK_CHANNEL, PTT_CHANNEL]
+        assert [each["outcome"] for each in found] == ["done", "done"]
+        assert all(each["delay_ms"] > 0 for each in found)
+        assert found[0]["echo_s"] > 0
+        assert found[0]["loops_to"] == []
+        assert [each["channel"] for each in found[1]["loops_to"]] == [TRUNK_CHANNEL]
+        assert air.shown()["floor"] == "idle"  # what came back was bridged nowhere
+        keyed = [c["channel"] for c in air.commands if c["action"] == "floor.request"]
+        released = [c["channel"] for c in air.commands if c["action"] == "floor.release"]
+        assert keyed == released == [TRUNK_CHANNEL, PTT_CHANNEL]
+
+
+async def test_an_emergency_ends_a_test_and_is_bridged(embedded_broker: RunningBroker) -> None:
+    async with agents(embedded_broker, Answering) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        testing = asyncio.create_task(report_of_a_test(air))
+        await wait_until(lambda: air.keys())
+        air.say("floor.taken", TRUNK_CHANNEL, emergency=True, hold_s=20)
+        found = await testing
+        assert found[0]["outcome"] == "stopped"
+        assert len(found) == 1
+        await wait_until(lambda: air.shown()["floor"] == "taken")
+        order = [(c["action"], c["channel"]) for c in air.commands][:3]
+        assert order == [
+            ("floor.request", TRUNK_CHANNEL),
+            ("floor.release", TRUNK_CHANNEL),
+            ("floor.request", PTT_CHANNEL),
+        ]
+
+
+async def test_a_patch_in_which_somebody_talks_is_not_tested(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        air.say("floor.taken", hold_s=20)
+        await wait_until(lambda: air.keys())
+        air.request(TRUNK_CHANNEL, id="t1", action="test", patch="patch-1", **DESK)
+        assert (await answer(air, "t1"))["state"] == "busy"
