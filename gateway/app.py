@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from adapters import events as seam
 from adapters.base import MediaSource
+from gateway.access.audit import Audit
 from gateway.access.roles import may_see_clear, may_view
 from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
@@ -25,6 +26,7 @@ from gateway.agents.cameras import Cameras, NoCamera
 from gateway.agents.diagnosis import DiagnosisRounds
 from gateway.agents.hello import follow_announcements
 from gateway.api import (
+    audit,
     auth,
     codes,
     devices,
@@ -65,6 +67,7 @@ from gateway.startup import (
     broker,
     listening_socket,
     node_name,
+    open_audit,
     open_database,
     prepare_data_dir,
     sealer_of,
@@ -96,6 +99,7 @@ class Node:
     url: str
     database: Database
     access: Access
+    audit: Audit
     bus: Bus
     roster: Roster
     rounds: DiagnosisRounds | None
@@ -114,13 +118,14 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
     """
     folder = prepare_data_dir(settings)
     sealer = sealer_of(settings)
-    database = open_database(settings)
+    database, store = open_database(settings), open_audit(settings)
     roles = ("api", "agent", "bridge") if role == "all" else (role,)
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(listening_socket(settings)) if "api" in roles else None
         stack.push_async_callback(database.close)
+        stack.push_async_callback(store.close)
         address, reader = await stack.enter_async_context(broker(settings, folder))
-        upgraded = await _upgrade(database, serves_jobs="api" in roles)
+        upgraded = await _upgrade(database, store, serves_jobs="api" in roles)
         bus = Bus(
             address,
             node=node_name(folder),
@@ -146,6 +151,7 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
             url=_url(settings, listening) if listening else "",
             database=database,
             access=Access(database),
+            audit=Audit(store, database),
             bus=bus,
             roster=roster,
             rounds=_rounds(settings, roles, database, roster),
@@ -159,7 +165,7 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
             scope = seam.Scope(interfaces=settings.hears_hello_on)
             works.append(lambda: follow_announcements(roster.fleet, scope))
         if not upgraded:
-            works.append(lambda: _upgrade_later(database))
+            works.append(lambda: _upgrade_later(database, store))
         if listening is not None:
             app = await _application(stack, node, sealer, Feed(bus, presence, directory))
             await _run_all(node, works, _server(settings, app), listening, on_ready)
@@ -179,11 +185,12 @@ def _rounds(
 # --- the database ---------------------------------------------------------------------------------
 
 
-async def _upgrade(database: Database, *, serves_jobs: bool) -> bool:
+async def _upgrade(database: Database, store: Database, *, serves_jobs: bool) -> bool:
     """Bring the tables to this version; False while the database is away, which ends nothing:
     bridging needs none. Raises: CannotStart for one that can never work."""
     try:
         await database.upgrade()
+        await store.upgrade()
         if serves_jobs:
             reason = "the gateway stopped meanwhile"
             await database.write(lambda c: stored_jobs.fail_open(c, reason))
@@ -195,7 +202,7 @@ async def _upgrade(database: Database, *, serves_jobs: bool) -> bool:
     return True
 
 
-async def _upgrade_later(database: Database) -> None:
+async def _upgrade_later(database: Database, store: Database) -> None:
     """Where the database was away at the start: upgrade it when it comes. One that cannot be used
     then ends nothing either: who bridges goes on, and everybody else is told that it is away."""
     said = ""
@@ -203,6 +210,7 @@ async def _upgrade_later(database: Database) -> None:
         await asyncio.sleep(_RETRY_DATABASE_S)
         try:
             await database.upgrade()
+            await store.upgrade()
         except DatabaseAway:
             continue
         except DatabaseUnusable as error:
@@ -236,7 +244,13 @@ async def _application(
     stack.push_async_callback(background.close)
     public_url = node.settings.public_url
     return build_app(
-        Context(database=database, access=node.access, sealer=sealer, public_url=public_url),
+        Context(
+            database=database,
+            access=node.access,
+            audit=node.audit,
+            sealer=sealer,
+            public_url=public_url,
+        ),
         Services(
             bus=node.bus,
             feed=feed,
@@ -279,6 +293,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
         quality.router,
         shares.router,
         users.router,
+        audit.router,
         jobs.router,
         live_router(services.live, services.pictures),
     ):

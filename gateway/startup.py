@@ -13,6 +13,7 @@ from gateway.bus.broker import EmbeddedBroker
 from gateway.bus.errors import BusError
 from gateway.bus.link import BrokerAddress, parse_broker_url
 from gateway.settings import Settings, SettingsError
+from registry import audit
 from registry.database import Database
 from registry.errors import DatabaseUnusable
 
@@ -60,6 +61,17 @@ def open_database(settings: Settings) -> Database:
     """Raises: SettingsError for a URL that can never work."""
     try:
         return Database(settings.database)
+    except DatabaseUnusable as error:
+        raise SettingsError(f"HUTONG_DATABASE_URL: {error.message}") from None
+
+
+def open_audit(settings: Settings) -> Database:
+    """The record of viewing: a file beside the registry's, or in the same PostgreSQL database.
+
+    Raises: SettingsError for a URL that can never work.
+    """
+    try:
+        return audit.open_store(settings.database)
     except DatabaseUnusable as error:
         raise SettingsError(f"HUTONG_DATABASE_URL: {error.message}") from None
 

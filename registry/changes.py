@@ -31,7 +31,7 @@ class Change:
     details: Mapping[str, Any]
 
 
-_COLUMNS: Select[Any] = select(
+COLUMNS: Select[Any] = select(
     _C.id,
     _C.at,
     _C.user_id,
@@ -77,5 +77,5 @@ def page(
     if object_id is not None:
         conditions.append(_C.object_id == object_id)
     return read_page(
-        connection, CHANGES, _COLUMNS, conditions, _read_all, limit=limit, cursor=cursor
+        connection, CHANGES, COLUMNS, conditions, _read_all, limit=limit, cursor=cursor
     )

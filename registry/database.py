@@ -44,7 +44,7 @@ class Database:
     at once, on SQLite one writer at a time, and `waiting` calls in all before further ones are
     refused as DatabaseAway. The function may run twice (when a connection is found dead before
     the commit), so it must do nothing but use the connection. Reads on PostgreSQL see each
-    statement's own snapshot; on SQLite, that of the first.
+    statement's own snapshot; on SQLite, that of the first. lineage: whose tables `upgrade` makes.
     Raises: DatabaseUnusable for a URL that cannot work.
     """
 
@@ -57,6 +57,7 @@ class Database:
         busy_timeout_s: float = 5.0,
         statement_timeout_s: float = 15.0,
         connect_timeout_s: int = 5,
+        lineage: migrations.Lineage = migrations.REGISTRY,
     ) -> None:
         parsed = _parse(url)
         self.kind = parsed.get_backend_name()
@@ -85,6 +86,7 @@ class Database:
         self._writing = self._engine.execution_options(**{WRITING: True})
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="registry-read")
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="registry-write")
+        self._lineage = lineage
         self._room = waiting
         self.refused = 0
 
@@ -126,7 +128,7 @@ class Database:
         while True:
             try:
                 with self._named_errors(), self._writing.connect() as connection:
-                    migrations.upgrade(connection, revision)
+                    migrations.upgrade(connection, revision, self._lineage)
                 return
             except DatabaseAway as away:
                 # Another process upgrades the same file; turning a new one to WAL does not wait.
@@ -137,7 +139,7 @@ class Database:
     def downgrade_now(self, revision: str) -> None:
         """Take the tables back to an older revision, ``base`` for none at all."""
         with self._named_errors(), self._writing.connect() as connection:
-            migrations.downgrade(connection, revision)
+            migrations.downgrade(connection, revision, self._lineage)
 
     async def close(self) -> None:
         """Wait for running calls, then close every connection. Nothing can be called after it."""
@@ -247,6 +249,17 @@ def _parse(url: str) -> URL:
             raise DatabaseUnusable(
                 f"the database URL names {other!r}: only sqlite and postgresql can be used"
             )
+
+
+def beside(url: str, name: str) -> str:
+    """Where tables with steps of their own go: with SQLite a file of that name beside the
+    registry's, which a long write to the registry does not lock; with PostgreSQL the same
+    database. Raises: DatabaseUnusable."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        return url
+    other = Path(parsed.database or "").with_name(name)
+    return parsed.set(database=str(other)).render_as_string(hide_password=False)
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -252,6 +252,16 @@ def credentials(connection: Connection, name: str) -> Credentials | None:
     )
 
 
+def place_of(connection: Connection, name: str) -> tuple[Principal, OrganizationRef | None] | None:
+    """Who has a name, and the first organisation where they have a role; roles are left out."""
+    found = connection.execute(_COLUMNS.where(_U.name == name.strip())).all()
+    if not found:
+        return None
+    user = _read_all(connection, found)[0]
+    place = user.roles[0].organization if user.roles else None
+    return Principal(user_id=user.id, name=user.name), place
+
+
 def credentials_of(connection: Connection, user_id: str) -> Credentials | None:
     """`credentials` by id."""
     name = connection.scalar(select(_U.name).where(_U.id == rows.known_id("user", user_id)))

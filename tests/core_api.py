@@ -18,6 +18,7 @@ import uvicorn
 from databases import square
 from fastapi import FastAPI
 
+from gateway.access.audit import Audit
 from gateway.access.passwords import Passwords
 from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
@@ -150,10 +151,15 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def core_api(database: Database) -> AsyncIterator[CoreApi]:
+async def core_api(database: Database, audit_store: Database) -> AsyncIterator[CoreApi]:
     """Six organisations and a user per role, served over HTTP; on both databases."""
     access = Access(database, passwords=cheap_passwords())
-    context = Context(database=database, access=access, sealer=Sealer(os.urandom(32)))
+    context = Context(
+        database=database,
+        access=access,
+        audit=Audit(audit_store, database),
+        sealer=Sealer(os.urandom(32)),
+    )
     password_hash = access.passwords.hash_now(PASSWORD)
     await database.write(lambda connection: fill(connection, password_hash))
     app = FastAPI(openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)

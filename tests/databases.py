@@ -25,8 +25,10 @@ import psycopg
 import pytest
 from brokers import free_port
 
+from registry import audit
 from registry.database import Connection, Database
 from registry.models import METADATA
+from registry.models.audit import AUDIT
 
 T = TypeVar("T")
 
@@ -221,6 +223,18 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 def database(database_url: str, shared_databases: dict[str, Database]) -> Database:
     """`database_url`, open. A test that closes it opens one of its own."""
     return shared_databases[database_url]
+
+
+@pytest.fixture
+def audit_store(database_url: str, shared_databases: dict[str, Database]) -> Database:
+    """The record of viewing that belongs to `database_url`, empty."""
+    key = f"{database_url} audit"
+    if key not in shared_databases:
+        shared_databases[key] = audit.open_store(database_url)
+        shared_databases[key].upgrade_now()
+    store = shared_databases[key]
+    store.write_now(lambda c: c.execute(AUDIT.delete()))
+    return store
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from lab import running
 from patience import wait_until
 
 from adapters.base import MediaSource
+from gateway.access.audit import Audit
 from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
 from gateway.agents.cameras import Cameras
@@ -61,7 +62,9 @@ async def always(_user: str, _point: str) -> bool:
 
 
 @pytest.fixture
-async def stage(embedded_broker: RunningBroker, database: Database) -> AsyncIterator[Stage]:
+async def stage(
+    embedded_broker: RunningBroker, database: Database, audit_store: Database
+) -> AsyncIterator[Stage]:
     """A gateway's HTTP side joined to a broker, the bridge on the same node, and an agent's bus."""
     bus = Bus(embedded_broker.address, node="gateway", topics=Topics(), roles=("api", "bridge"))
     agent = Bus(embedded_broker.address, node="agent", topics=Topics(), roles=("agent",))
@@ -70,7 +73,12 @@ async def stage(embedded_broker: RunningBroker, database: Database) -> AsyncIter
     lease = BridgeLease(bus, presence)
     bridge = Bridge(bus, presence, lease, directory)
     access = Access(database, passwords=cheap_passwords())
-    context = Context(database=database, access=access, sealer=Sealer(os.urandom(32)))
+    context = Context(
+        database=database,
+        access=access,
+        audit=Audit(audit_store, database),
+        sealer=Sealer(os.urandom(32)),
+    )
     password_hash = access.passwords.hash_now(PASSWORD)
     await database.write(lambda connection: fill(connection, password_hash))
     nudges: list[bool] = []

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI
 
-from gateway.api import auth, codes, organizations, points, shares, users
+from gateway.api import audit, auth, codes, organizations, points, shares, users
 from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
 
@@ -17,8 +17,9 @@ CORE_ROUTERS = (
     codes.router,
     shares.router,
     users.router,
+    audit.router,
 )
-"""Session, organisations, points, codes, shares, users: what the registry answers alone."""
+"""Session, organisations, points, codes, shares, users, audit: what the registry answers alone."""
 
 
 def install_api(

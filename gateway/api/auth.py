@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from gateway.access.errors import TooManyAttempts, UserDisabled, WrongCredentials
 from gateway.access.sessions import SignedIn
 from gateway.api.bodies import Body, Name, Password
 from gateway.api.context import (
@@ -35,7 +36,13 @@ class PasswordChange(Body):
 async def login(body: SignIn, request: Request, context: CurrentContext) -> Response:
     """A token for `Authorization: Bearer`, and the same one as a cookie."""
     refuse_cross_site(request)
-    signed_in = await context.access.sign_in(body.name, body.password, client_address(request))
+    address = client_address(request)
+    try:
+        signed_in = await context.access.sign_in(body.name, body.password, address)
+    except (TooManyAttempts, UserDisabled, WrongCredentials) as refused:
+        await context.audit.record_sign_in(body.name, address, refused.message)
+        raise
+    await context.audit.record_sign_in(body.name, address)
     return _with_cookie(request, signed_in)
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from gateway.access.audit import Audit
 from gateway.access.errors import CrossSite, NotSignedIn
 from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
@@ -24,6 +25,7 @@ class Context:
 
     database: Database
     access: Access
+    audit: Audit
     sealer: Sealer
     public_url: str = ""
 

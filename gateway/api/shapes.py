@@ -9,6 +9,7 @@ from fastapi import Request, Response
 
 from gateway.api.errors import PreconditionFailed, PreconditionRequired
 from registry import channels, points
+from registry.audit import Act
 from registry.binding import Registration
 from registry.channels import Channel
 from registry.devices import Device
@@ -294,7 +295,6 @@ def channel_shape(channel: Channel, state: Mapping[str, Any] | None = None) -> S
         "gateway_unit_id": channel.gateway_unit_id,
         "hold_s": channel.hold_s,
         "echo_s": channel.echo_s,
-        "air": channel.air,
         "shared": _shared_shape(channel.shared),
         "state": state
         or {
@@ -360,6 +360,21 @@ def user_shape(user: User) -> Shape:
         "name": user.name,
         "roles": roles,
         "disabled": user.disabled,
+    }
+
+
+def act_shape(act: Act) -> Shape:
+    """organization: its path at that time."""
+    return {
+        "id": act.id,
+        "at": timestamp(act.at),
+        "user": {"id": act.user_id, "name": act.user_name},
+        "action": act.action,
+        "kind": act.kind,
+        "object": act.object_id,
+        "organization": act.organization_path,
+        "address": act.address,
+        "details": act.details,
     }
 
 

@@ -15,7 +15,7 @@ from gateway.api.services import CurrentServices, Services
 from gateway.api.shapes import answer, timestamp
 from gateway.live import KnownProfile
 from gateway.vision import VisionUnavailable, keyframe_jpeg, resize_jpeg
-from registry import points, rows
+from registry import points
 from registry.errors import Conflict, Forbidden
 from registry.partition import Principal
 from registry.points import Point
@@ -79,10 +79,8 @@ async def _picture_of(context: Context, principal: Principal, point_id: str) -> 
 async def _record(
     context: Context, principal: Principal, point: Point, action: str, details: dict[str, object]
 ) -> None:
-    path = point.organization.path
-    await context.database.write(
-        lambda c: rows.record(c, principal, action, "point", point.id, path, details)
-    )
+    owner = point.organization
+    await context.audit.record(principal, action, "point", point.id, owner, details)
 
 
 @router.post("/{point_id}/live", status_code=201)

@@ -1,6 +1,7 @@
 """The steps from each shape of the database to the next, run by Alembic."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 
 from alembic import command
@@ -12,32 +13,46 @@ UPGRADE_LOCK = 7_310_417
 """Number of the PostgreSQL advisory lock that lets one process upgrade at a time."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Tables that have steps of their own: on SQLite they are a file, on PostgreSQL they stand in
+    one database with the others. location: of the steps. version_table: where they got to."""
+
+    location: str
+    version_table: str
+
+
+REGISTRY = Lineage(location="registry:migrations", version_table="alembic_version")
+AUDIT = Lineage(location="registry:audit_migrations", version_table="audit_version")
+
+
 class Unknown(Exception):
     """The database is at a revision that this version does not have."""
 
 
-def upgrade(connection: Connection, revision: str = "head") -> None:
+def upgrade(connection: Connection, revision: str = "head", lineage: Lineage = REGISTRY) -> None:
     """Raises: Unknown when the database was made by a newer version."""
-    with connection.begin(), alone(connection) as config:
+    with connection.begin(), alone(connection, lineage) as config:
         command.upgrade(config, revision)
 
 
-def downgrade(connection: Connection, revision: str) -> None:
+def downgrade(connection: Connection, revision: str, lineage: Lineage = REGISTRY) -> None:
     """revision: ``base`` removes every table. Raises: Unknown."""
-    with connection.begin(), alone(connection) as config:
+    with connection.begin(), alone(connection, lineage) as config:
         command.downgrade(config, revision)
 
 
 @contextlib.contextmanager
-def alone(connection: Connection) -> Iterator[Config]:
+def alone(connection: Connection, lineage: Lineage = REGISTRY) -> Iterator[Config]:
     """Alembic on this connection, in its transaction, with every other process waiting.
 
     Raises: Unknown.
     """
     config = Config()
-    config.set_main_option("script_location", "registry:migrations")
+    config.set_main_option("script_location", lineage.location)
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
+    config.attributes["version_table"] = lineage.version_table
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": UPGRADE_LOCK})

@@ -6,6 +6,7 @@ from registry.models import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],
+    version_table=context.config.attributes["version_table"],
     target_metadata=METADATA,
     render_as_batch=True,
 )

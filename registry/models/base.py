@@ -36,16 +36,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+NAMES = {
+    "pk": "pk_%(table_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+}
+
+
 class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        }
-    )
+    metadata = MetaData(naming_convention=NAMES)
 
 
 class Versioned:
@@ -57,6 +58,6 @@ class Versioned:
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, sort_order=91)
 
 
-def table(model: type[Base]) -> Table:
+def table(model: type[DeclarativeBase]) -> Table:
     """The table of a model, for SQLAlchemy Core."""
     return cast(Table, model.__table__)
