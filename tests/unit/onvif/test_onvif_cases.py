@@ -1,20 +1,22 @@
 """Documents that devices send, each a folder under tests/cases/onvif; adding one needs no code.
 
 config.toml: `origin` (captured, published or made), `about`, `reads` (one of `READERS` or
-``probe_matches``), `status` of HTTP, `sender` of a datagram. expected.json: what is read, or
+``probe_matches`` or ``events``), `status` of HTTP, `sender` of a datagram. expected.json: what is read, or
 `{error, says}`.
 """
 
 import dataclasses
 import json
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.errors import AdapterError
-from adapters.onvif import soap, wire, ws_discovery
+from adapters.onvif import events_wire, soap, wire, ws_discovery
+from adapters.onvif.events_topics import Places, condition, known
 
 CASES = Path(__file__).parents[2] / "cases" / "onvif"
 READERS: dict[str, soap.Call[Any]] = {
@@ -39,7 +41,28 @@ def _plain(value: Any) -> Any:
 def _read(config: dict[str, Any], document: bytes) -> Any:
     if config["reads"] == "probe_matches":
         return ws_discovery.probe_matches(document, config["sender"])
+    if config["reads"] == "events":
+        return _events(config, document)
     return soap.decode(READERS[config["reads"]], config.get("status", 200), document)
+
+
+def _events(config: dict[str, Any], document: bytes) -> Any:
+    """What the answer to a PullMessages tells of, of a device with these sources and aliases."""
+    pull = events_wire.pull(events_wire.Subscription(address="http://it/"), "http://it/", 1)
+    pulled = soap.decode(pull, 200, document)
+    where = Places(sources=tuple(config["sources"]), aliases=config.get("aliases", {}))
+    told: list[dict[str, Any]] = []
+    for received in pulled.notifications:
+        topic = known(received.notification.topic)
+        if topic is None:
+            told.append({"is": "unknown", "topic": received.notification.topic})
+            again = soap.decode(pull, 200, events_wire.sample(received).encode())
+            assert again.notifications[0].notification.topic == received.notification.topic
+        elif event := condition(received.notification, topic, where, datetime.now(UTC)):
+            fields = dataclasses.asdict(event)
+            del fields["at"]
+            told.append({"is": type(event).__name__, **fields})
+    return {"left_s": pulled.left_s, "events": told}
 
 
 @pytest.mark.parametrize("case", sorted(path.name for path in CASES.iterdir()))
