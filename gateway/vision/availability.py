@@ -18,13 +18,17 @@ class VisionUnavailable(Exception):
 def opencv() -> ModuleType:
     """The `cv2` module. Raises: VisionUnavailable."""
     try:
-        return importlib.import_module("cv2")
+        module = importlib.import_module("cv2")
     except ImportError as error:
         packages = " ".join(DEBIAN_PACKAGES)
         raise VisionUnavailable(
             f"OpenCV cannot be loaded ({error}): pictures are neither resized nor judged until "
             f"you run apt-get install {packages}."
         ) from None
+    # Our pools say how many threads there are; its own would only wait for each other.
+    if module.getNumThreads() != 1:
+        module.setNumThreads(1)
+    return module
 
 
 def available() -> tuple[bool, str]:

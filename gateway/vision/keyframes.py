@@ -40,7 +40,7 @@ class Look:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
     picture: Picture
     measured: Measured
 
@@ -61,17 +61,17 @@ async def look(
     timeout_s covers the camera's part up to the first keyframe.
     Raises: AdapterError, VisionUnavailable.
     """
-    seen: list[_Seen] = []
+    seen: list[Seen] = []
     try:
         async with (
             asyncio.timeout(timeout_s) as deadline,
             open_stream(source, slots=slots) as stream,
         ):
             keyframes = _Keyframes(aiter(stream))
-            seen.append(await pool.run(functools.partial(_see, *await keyframes.next())))
+            seen.append(await pool.run(functools.partial(see, *await keyframes.next())))
             if wants_second(seen[0].measured, memory, thresholds):
                 deadline.reschedule(asyncio.get_running_loop().time() + SECOND_WITHIN_S)
-                seen.append(await pool.run(functools.partial(_see, *await keyframes.next())))
+                seen.append(await pool.run(functools.partial(see, *await keyframes.next())))
     except (TimeoutError, AdapterError) as error:
         if not seen and isinstance(error, TimeoutError):
             raise TimedOut(f"no keyframe came within {timeout_s:g} s") from None
@@ -107,7 +107,7 @@ class _Keyframes:
         raise ProtocolViolation("the stream ended before a keyframe")
 
 
-def _see(track: TrackFormat, unit: AccessUnit) -> _Seen:
+def see(track: TrackFormat, unit: AccessUnit) -> Seen:
     """Raises: NotSupported for a codec that is not decoded, ProtocolViolation for a broken unit."""
     if track.codec == "jpeg":
         try:
@@ -119,4 +119,4 @@ def _see(track: TrackFormat, unit: AccessUnit) -> _Seen:
         if frame is None:
             raise ProtocolViolation("the keyframe cannot be decoded")
         picture = picture_of(frame)
-    return _Seen(picture, measure(picture))
+    return Seen(picture, measure(picture))

@@ -4,6 +4,7 @@ Pure functions. All scores are 0 (nothing of it) to 1 (nothing but it).
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,13 @@ Floats = NDArray[np.float32]
 SMALL = (320, 180)
 BLOCKS = (16, 9)
 BINS = 8
+_OUTLINE = (160, 90)
 _SHARP_WIDTH = 640
 _STEP = 4
 """Levels between neighbours, after the grain is smoothed: smaller ones are noise."""
 _STEPS = 0.02
 """Sum of steps a pixel, below which a picture has no edge at all."""
-_NOISE_BOX = (360, 640)
+_NOISE_BOX = (240, 427)
 _TEXTURE = 4.0
 """Mean gradient, in levels a pixel of the small picture, from which a block has something on it."""
 _LOST = 0.3
@@ -30,9 +32,11 @@ _LEAST_TEXTURED = 12
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Small:
-    """The picture at 320 x 180, luma stretched to 0..255; chroma at 80 x 45 around 0."""
+    """The picture at 320 x 180, luma stretched to 0..255; chroma at 80 x 45 around 0.
+    histogram: of luma, 256 counts."""
 
     luma: Plane
+    histogram: NDArray[np.int64]
     cb: Floats
     cr: Floats
 
@@ -47,13 +51,12 @@ def small_of(picture: Picture) -> Small:
         cv2.resize(plane, quarter, interpolation=cv2.INTER_AREA).astype(np.float32) - 128
         for plane in (picture.cb, picture.cr)
     )
-    return Small(luma, cb, cr)
+    return Small(luma, np.bincount(luma.ravel(), minlength=256), cb, cr)
 
 
 def uniform(small: Small) -> float:
     """The share of the picture that is one and the same colour: a blue or black screen."""
-    histogram = np.bincount(small.luma.ravel(), minlength=256)
-    level = int(histogram.argmax())
+    level = int(small.histogram.argmax())
     same = np.abs(small.luma[::4, ::4].astype(np.int16) - level) <= 3
     for plane in (small.cb, small.cr):
         same &= np.abs(plane - np.median(plane)) <= 4
@@ -62,12 +65,18 @@ def uniform(small: Small) -> float:
 
 def too_dark(small: Small) -> float:
     """Even the brightest tenth is dark: a street with a lamp is not."""
-    return _within(1 - float(np.percentile(small.luma, 90)) / 120)
+    return _within(1 - _level(small, 0.9) / 120)
 
 
 def too_bright(small: Small) -> float:
     """Even the darkest tenth is bright."""
-    return _within((float(np.percentile(small.luma, 10)) - 135) / 120)
+    return _within((_level(small, 0.1) - 135) / 120)
+
+
+def _level(small: Small, share: float) -> int:
+    """The level that a share of the picture is not above."""
+    total = np.cumsum(small.histogram)
+    return int(np.searchsorted(total, share * total[-1]))
 
 
 def colour_cast(small: Small) -> float:
@@ -159,18 +168,23 @@ def stillness(now: Picture, before: Picture) -> float:
 def outline(small: Small) -> Floats:
     """9 x 16 x 8: how much edge of which direction each block has, mean gradient in levels."""
     cv2 = opencv()
-    smooth = cv2.GaussianBlur(small.luma, (5, 5), 0)
-    across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0) / 4
-    down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1) / 4
+    smooth = cv2.resize(small.luma, _OUTLINE, interpolation=cv2.INTER_AREA)
+    across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=0.125)
+    down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=0.125)
     size, angle = cv2.cartToPolar(across, down)
-    bins = (angle * (BINS / np.pi)).astype(np.uint8) % BINS
-    layers = [
-        cv2.resize(
-            np.where(bins == each, size, np.float32(0)), BLOCKS, interpolation=cv2.INTER_AREA
-        )
-        for each in range(BINS)
-    ]
-    return np.stack(layers, axis=-1)
+    # 0..2π; opposite directions are one edge.
+    cells = _block_of_each_point() + (angle * (BINS / np.pi)).astype(np.int64) % BINS
+    sums = np.bincount(cells.ravel(), size.ravel(), BLOCKS[0] * BLOCKS[1] * BINS)
+    points = _OUTLINE[0] // BLOCKS[0] * (_OUTLINE[1] // BLOCKS[1])
+    return (sums / points).astype(np.float32).reshape(BLOCKS[1], BLOCKS[0], BINS)
+
+
+@functools.cache
+def _block_of_each_point() -> NDArray[np.int64]:
+    """90 x 160: the number of the block that a point is in, times `BINS`."""
+    rows = np.arange(_OUTLINE[1]) // (_OUTLINE[1] // BLOCKS[1])
+    columns = np.arange(_OUTLINE[0]) // (_OUTLINE[0] // BLOCKS[0])
+    return (rows[:, None] * BLOCKS[0] + columns) * BINS
 
 
 def is_telling(reference: Floats) -> bool:
