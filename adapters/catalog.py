@@ -39,6 +39,7 @@ BUILT_IN = (
         serves="trunk",
         target="adapters.trunk_recorder.adapter:TrunkRecorderAdapter",
     ),
+    Kind(name="mmdvm", serves="trunk", target="adapters.mmdvm.adapter:MmdvmAdapter"),
     Kind(name="zello", serves="ptt", target="adapters.zello.adapter:ZelloAdapter"),
 )
 
