@@ -25,7 +25,7 @@ from adapters.errors import (
 from adapters.events import Image
 from adapters.onvif import soap, tls, wire, wsdl
 from adapters.onvif.access import Access, Way
-from adapters.onvif.events_link import PollLink
+from adapters.onvif.link import HttpLink, NoHttp
 from adapters.onvif.settings import OnvifSettings
 
 T = TypeVar("T")
@@ -50,20 +50,38 @@ class OnvifClient:
     rewritten: what the device announced of its services and where they were sought instead.
     """
 
-    def __init__(
-        self, session: aiohttp.ClientSession, settings: OnvifSettings, access: Access
-    ) -> None:
+    def __init__(self, settings: OnvifSettings, access: Access) -> None:
         self.rewritten: tuple[str, ...] = ()
-        self._session = session
+        self._session: aiohttp.ClientSession | None = None
         self._settings = settings
         self._access = access
         self._login = soap.Login(username=settings.username, password=settings.secret)
         self._addresses: dict[str, str] = {"devicemgmt": settings.url}
-        self._poll = PollLink(soap.MAX_DOCUMENT_BYTES)
+        self._link = HttpLink(soap.MAX_DOCUMENT_BYTES)
+        self._poll = HttpLink(soap.MAX_DOCUMENT_BYTES)
 
-    def close(self) -> None:
-        """End the connection of long polls; `connect` does it."""
+    async def close(self) -> None:
+        """End all connections; `connect` does it."""
+        self._link.close()
         self._poll.close()
+        if self._session is not None:
+            await self._session.close()
+
+    @property
+    def _http(self) -> aiohttp.ClientSession:
+        """For what the links do not speak: TLS, pictures, calls beside each other."""
+        if self._session is None:
+            settings = self._settings
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=4,
+                    keepalive_timeout=_KEEP_OPEN_S,
+                    ssl=tls.trust(settings.url, settings.certificate_sha256),
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
+            )
+        return self._session
 
     @property
     def services(self) -> Mapping[str, str]:
@@ -123,14 +141,15 @@ class OnvifClient:
         if authorization is not None:
             headers["Authorization"] = authorization
         limit_s = self._settings.timeout_s + call.lasts_s
-        if call.lasts_s and url.scheme == "http":
+        link = self._poll if call.lasts_s else self._link
+        if url.scheme == "http" and not link.busy:
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            reply = await self._poll.post(url, lines, body, limit_s)
+            reply = await link.post(url, lines, body, limit_s)
             return _Answer(reply.status, reply.body, reply.challenges)
         timeout = aiohttp.ClientTimeout(total=limit_s)
         for attempt in (1, 2):
             try:
-                async with self._session.post(
+                async with self._http.post(
                     url, data=body, headers=headers, allow_redirects=False, timeout=timeout
                 ) as response:
                     return _Answer(
@@ -227,7 +246,7 @@ class OnvifClient:
         """A JPEG from the device's snapshot address, with HTTP digest where it is asked for."""
         address = URL(await self.snapshot_address(profile_token), encoded=True)
         with self._errors("the snapshot"):
-            async with self._session.get(
+            async with self._http.get(
                 address, allow_redirects=False, middlewares=self._digest()
             ) as response:
                 data = await _body(response, MAX_PICTURE_BYTES)
@@ -253,6 +272,8 @@ class OnvifClient:
         where, timeout_s = self._settings.endpoint, self._settings.timeout_s + lasts_s
         try:
             yield
+        except NoHttp:
+            raise ProtocolViolation(f"it answered {what} with no HTTP", device=where) from None
         except AdapterError as error:
             error.device = error.device or where
             raise
@@ -282,6 +303,9 @@ class OnvifClient:
 
 
 async def _body(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    length = response.content_length
+    if length is not None and length <= limit_bytes and "Content-Encoding" not in response.headers:
+        return await response.read()
     data = bytearray()
     async for chunk in response.content.iter_chunked(65_536):
         data += chunk
@@ -298,21 +322,11 @@ async def connect(
 
     access: what an earlier client learned of the way in.
     """
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=4,
-            keepalive_timeout=_KEEP_OPEN_S,
-            ssl=tls.trust(settings.url, settings.certificate_sha256),
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
-    )
-    client = OnvifClient(session, settings, access or access_of(settings))
+    client = OnvifClient(settings, access or access_of(settings))
     try:
         yield client
     finally:
-        client.close()
-        await session.close()
+        await client.close()
 
 
 def access_of(settings: OnvifSettings) -> Access:

@@ -1,12 +1,23 @@
 """What an ONVIF device is configured with."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
+)
 
 from adapters.events import Secret
 from adapters.onvif import tls
+
+_BLANK_OR_CONTROL = re.compile(r"[\s\x00-\x1f]")
 
 DEVICE_SERVICE_PATH = "/onvif/device_service"
 
@@ -83,15 +94,17 @@ class OnvifSettings(BaseModel):
         description="Of a self-signed certificate: the first one seen, or only the one given",
     )
 
+    _url: str = PrivateAttr(default="")
+
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        device_url(self.endpoint, self.port)
+        self._url = device_url(self.endpoint, self.port)
         return self
 
     @property
     def url(self) -> str:
         """The address of the device service."""
-        return device_url(self.endpoint, self.port)
+        return self._url
 
     @property
     def secret(self) -> Secret:
@@ -124,4 +137,4 @@ def device_url(endpoint: str, port: int = 80) -> str:
 
 
 def _odd(parts: SplitResult) -> bool:
-    return any(character.isspace() or ord(character) < 32 for character in parts.geturl())
+    return _BLANK_OR_CONTROL.search(parts.geturl()) is not None

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import re
 import secrets
@@ -152,8 +153,8 @@ def decode(call: Call[T], status: int, document: bytes) -> T:
     if status == 404:
         raise ProtocolViolation(f"it has no ONVIF service at this address (asked {call.operation})")
     envelope = parse(document, call.operation, status)
-    body = envelope.find(f"{{{SOAP_12}}}Body")
-    fault = envelope.find(f".//{{{SOAP_12}}}Fault")
+    body = next(envelope.iterchildren(f"{{{SOAP_12}}}Body"), None)
+    fault = next(envelope.iter(f"{{{SOAP_12}}}Fault"), None)
     if fault is not None:
         raise _meaning(fault, call.operation)
     if status != 200:
@@ -178,6 +179,14 @@ def _read(call: Call[T], envelope: Any, reply: Any) -> T:
         ) from error
 
 
+@functools.cache
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_pis=True,
+        remove_comments=True,
+    )  # fmt: skip
+
+
 def parse(document: bytes, what: str, status: int = 200) -> Any:
     """A SOAP envelope, version 1.1 read as 1.2.
 
@@ -185,13 +194,9 @@ def parse(document: bytes, what: str, status: int = 200) -> Any:
     """
     if len(document) > MAX_DOCUMENT_BYTES:
         raise ProtocolViolation(f"its answer to {what} is larger than {MAX_DOCUMENT_BYTES} bytes")
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_pis=True,
-        remove_comments=True,
-    )  # fmt: skip
     try:
         # Some firmware pads its documents with blanks or zero bytes.
-        root: Any = etree.fromstring(document.strip(b" \t\r\n\0"), parser)
+        root: Any = etree.fromstring(document.strip(b" \t\r\n\0"), _parser())
     except (etree.XMLSyntaxError, ValueError):
         raise ProtocolViolation(f"it answered {what} with no XML (HTTP status {status})") from None
     if root.getroottree().docinfo.doctype:

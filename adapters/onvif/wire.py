@@ -56,19 +56,14 @@ class MediaProfile:
 
 def _clock(reply: Any) -> datetime | None:
     """The device's UTC time; None where it tells none, or one that does not exist."""
-    stated = reply.find(".//{*}UTCDateTime")
+    stated = next(reply.iter("{*}UTCDateTime"), None)
     if stated is None:
         return None
-
-    def number(path: str) -> int:
-        return int(stated.findtext(path) or "")
-
+    date, time = _part(stated, "Date"), _part(stated, "Time")
     try:
-        return datetime(
-            number("{*}Date/{*}Year"), number("{*}Date/{*}Month"), number("{*}Date/{*}Day"),
-            number("{*}Time/{*}Hour"), number("{*}Time/{*}Minute"), number("{*}Time/{*}Second"),
-            tzinfo=UTC,
-        )  # fmt: skip
+        year, month, day = (int(_text(date, name)) for name in ("Year", "Month", "Day"))
+        hour, minute, second = (int(_text(time, name)) for name in ("Hour", "Minute", "Second"))
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -120,39 +115,44 @@ def _profiles(reply: Any) -> tuple[MediaProfile, ...]:
 
 def _profile(entry: Any) -> MediaProfile | None:
     """A profile of Media1, or of Media2, which has other names and an element around them."""
-    inside = entry.find("{*}Configurations")
-    if inside is None:
-        names = ("VideoSourceConfiguration", "VideoEncoderConfiguration", "PTZConfiguration",
-                 "AudioEncoderConfiguration")  # fmt: skip
-    else:
-        names = ("VideoSource", "VideoEncoder", "PTZ", "AudioEncoder")
-    parts = [(entry if inside is None else inside).find(f"{{*}}{name}") for name in names]
-    source, encoder, ptz, audio = parts
+    inside = _part(entry, "Configurations")
+    suffix = "Configuration" if inside is None else ""
+    source, encoder, ptz, audio = (
+        _part(entry if inside is None else inside, f"{name}{suffix}")
+        for name in ("VideoSource", "VideoEncoder", "PTZ", "AudioEncoder")
+    )
     if not entry.get("token") or source is None or encoder is None:
         return None
     encoding = _text(encoder, "Encoding")
+    size, rate = _part(encoder, "Resolution"), _part(encoder, "RateControl")
     return MediaProfile(
         token=entry.get("token"),
         source=_text(source, "SourceToken"),
         source_name=_text(source, "Name"),
         codec=_CODECS.get(encoding.upper(), encoding.lower()),
-        width=int(_number(encoder, "Resolution/{*}Width")),
-        height=int(_number(encoder, "Resolution/{*}Height")),
-        fps=_number(encoder, "RateControl/{*}FrameRateLimit"),
-        bit_rate_bps=int(_number(encoder, "RateControl/{*}BitrateLimit") * 1_000),
+        width=int(_number(size, "Width")),
+        height=int(_number(size, "Height")),
+        fps=_number(rate, "FrameRateLimit"),
+        bit_rate_bps=int(_number(rate, "BitrateLimit") * 1_000),
         ptz=ptz is not None,
         audio=audio is not None,
     )
 
 
-def _text(element: Any, path: str) -> str:
-    return (element.findtext(f"{{*}}{path}") or "").strip()
+def _part(element: Any, name: str) -> Any:
+    """The first child of a local name; None where there is none, or no element."""
+    return None if element is None else next(element.iterchildren(f"{{*}}{name}"), None)
 
 
-def _number(element: Any, path: str) -> float:
+def _text(element: Any, name: str) -> str:
+    part = _part(element, name)
+    return "" if part is None else (part.text or "").strip()
+
+
+def _number(element: Any, name: str) -> float:
     """A size or rate; 0 where there is none, or nonsense."""
     try:
-        number = float(_text(element, path) or 0)
+        number = float(_text(element, name) or 0)
     except ValueError:
         return 0.0
     return number if 0 <= number < 1e9 else 0.0
