@@ -125,10 +125,11 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
         stack.push_async_callback(database.close)
         stack.push_async_callback(store.close)
         address, reader = await stack.enter_async_context(broker(settings, folder))
-        upgraded = await _upgrade(database, store, serves_jobs="api" in roles)
+        name = node_name(folder)
+        upgraded = await _upgrade(database, store, jobs_of=name if "api" in roles else None)
         bus = Bus(
             address,
-            node=node_name(folder),
+            node=name,
             topics=Topics(settings.mqtt_prefix),
             roles=roles,
             url=_url(settings, listening) if listening else "",
@@ -185,15 +186,16 @@ def _rounds(
 # --- the database ---------------------------------------------------------------------------------
 
 
-async def _upgrade(database: Database, store: Database, *, serves_jobs: bool) -> bool:
+async def _upgrade(database: Database, store: Database, *, jobs_of: str | None) -> bool:
     """Bring the tables to this version; False while the database is away, which ends nothing:
-    bridging needs none. Raises: CannotStart for one that can never work."""
+    bridging needs none. jobs_of: the node whose open jobs have failed, as it only starts now.
+    Raises: CannotStart for one that can never work."""
     try:
         await database.upgrade()
         await store.upgrade()
-        if serves_jobs:
+        if jobs_of is not None:
             reason = "the gateway stopped meanwhile"
-            await database.write(lambda c: stored_jobs.fail_open(c, reason))
+            await database.write(lambda c: stored_jobs.fail_open(c, reason, jobs_of))
     except DatabaseUnusable as error:
         raise CannotStart(error.message) from None
     except DatabaseAway as error:
@@ -240,7 +242,8 @@ async def _application(
 
     live = await stack.enter_async_context(LiveService(open_media, _rights(database)))
     pictures = await stack.enter_async_context(PicturePool())
-    background = Jobs(database)
+    folder = node.settings.data_dir / "imports"
+    background = Jobs(database, node=node.bus.node, folder=folder)
     stack.push_async_callback(background.close)
     public_url = node.settings.public_url
     return build_app(

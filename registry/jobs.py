@@ -1,11 +1,15 @@
-"""Long work: its progress and its report."""
+"""Long work: its progress and its report.
+
+A job is at work on one node, which says so every few seconds; one that says nothing for `LEASE_S`
+has died, and its open jobs have failed. Only the database's clock is asked.
+"""
 
 import dataclasses
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, String, and_, func, insert, or_, select
 from sqlalchemy import update as sql_update
 
 from registry.errors import Conflict, NotFound
@@ -17,12 +21,14 @@ from registry.rows import known_id
 _J = JOBS.c
 STATES = ("queued", "running", "done", "failed", "cancelled")
 _OPEN = ("queued", "running")
+LEASE_S = 120
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """state: queued, running, done, failed or cancelled. done, total: units of work, total 0 while
-    unknown. user_id: who asked, empty for the gateway itself."""
+    unknown. user_id: who asked, empty for the gateway itself. interrupted: it failed as its node
+    ended, not by itself."""
 
     id: str
     kind: str
@@ -33,6 +39,7 @@ class Job:
     user_id: str
     created_at: datetime
     updated_at: datetime
+    interrupted: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -49,6 +56,7 @@ _COLUMNS: Select[Any] = select(
     _J.user_id,
     _J.created_at,
     _J.updated_at,
+    _J.interrupted,
 )
 
 
@@ -59,19 +67,20 @@ def create(
     *,
     idempotency_key: str | None = None,
     total: int = 0,
+    node: str = "",
+    resume: bool = False,
 ) -> tuple[Job, bool]:
     """A queued job and True; or, where the same user gave the same key before, that job and False,
-    whatever became of it."""
-    if idempotency_key is not None:
-        row = connection.execute(
-            _COLUMNS.where(
-                _J.user_id == principal.user_id,
-                _J.kind == kind,
-                _J.idempotency_key == idempotency_key,
-            )
-        ).one_or_none()
-        if row is not None:
-            return Job(**row._mapping), False
+    whatever became of it.
+
+    node: which is going to do it. resume: a job of that key whose node ended is queued again, and
+    True comes with it.
+    """
+    known = find(connection, principal, kind, idempotency_key) if idempotency_key else None
+    if known is not None:
+        if resume and _reopen(connection, known, node):
+            return get(connection, principal, known.id), True
+        return known, False
     at = now()
     job = Job(
         id=new_id(),
@@ -85,9 +94,54 @@ def create(
         updated_at=at,
     )
     connection.execute(
-        insert(JOBS).values(**dataclasses.asdict(job), idempotency_key=idempotency_key)
+        insert(JOBS).values(
+            **dataclasses.asdict(job),
+            idempotency_key=idempotency_key,
+            node=node,
+            seen_at=func.now(),
+        )
     )
     return job, True
+
+
+def find(
+    connection: Connection, principal: Principal, kind: str, idempotency_key: str
+) -> Job | None:
+    """The job that the same user asked for with that key."""
+    row = connection.execute(
+        _COLUMNS.where(
+            _J.user_id == principal.user_id,
+            _J.kind == kind,
+            _J.idempotency_key == idempotency_key,
+        )
+    ).one_or_none()
+    return None if row is None else Job(**row._mapping)
+
+
+def _reopen(connection: Connection, job: Job, node: str) -> bool:
+    """Queue a job again whose node ended. False for another one."""
+    ended = or_(_J.interrupted, and_(_J.state.in_(_OPEN), _unseen(connection)))
+    changed = connection.execute(
+        sql_update(JOBS)
+        .where(_J.id == job.id, ended)
+        .values(
+            state="queued",
+            done=0,
+            report={},
+            interrupted=False,
+            node=node,
+            seen_at=func.now(),
+            updated_at=now(),
+        )
+    )
+    return changed.rowcount > 0
+
+
+def _unseen(connection: Connection) -> ColumnElement[bool]:
+    """SQL: its node has said nothing of the job for too long."""
+    if connection.dialect.name == "sqlite":
+        return _J.seen_at < func.datetime("now", f"-{LEASE_S} seconds", type_=String)
+    return _J.seen_at < func.now() - timedelta(seconds=LEASE_S)
 
 
 def get(connection: Connection, principal: Principal, job_id: str) -> Job:
@@ -118,6 +172,19 @@ def progress(
     return _write(connection, job_id, values)
 
 
+def see(connection: Connection, node: str, job_ids: Collection[str]) -> set[str]:
+    """Say that a node is at work on these jobs; which of them it should leave, as somebody
+    cancelled them or another node does them."""
+    named = _J.id.in_(job_ids)
+    connection.execute(
+        sql_update(JOBS)
+        .where(named, _J.state.in_(_OPEN), _J.node == node)
+        .values(seen_at=func.now())
+    )
+    lost = or_(_J.state == "cancelled", _J.node != node)
+    return set(connection.scalars(select(_J.id).where(named, lost)))
+
+
 def finish(connection: Connection, job_id: str, state: str, report: Mapping[str, Any]) -> bool:
     """End a job as done, failed or cancelled. False when it was over already."""
     if state not in STATES or state in _OPEN:
@@ -133,12 +200,27 @@ def cancel(connection: Connection, principal: Principal, job_id: str) -> Job:
     return get(connection, principal, job_id)
 
 
-def fail_open(connection: Connection, reason: str) -> int:
-    """At start: whatever a process that died left open has failed. How many there were."""
+def interrupt(connection: Connection, job_id: str, reason: str) -> bool:
+    """A job has failed as its node ends. False when it was over already."""
+    return _write(
+        connection, job_id, {"state": "failed", "report": {"error": reason}, "interrupted": True}
+    )
+
+
+def amend(connection: Connection, job_id: str, report: Mapping[str, Any]) -> None:
+    """Put more in the report of a job that is done."""
+    connection.execute(
+        sql_update(JOBS).where(_J.id == job_id, _J.state == "done").values(report=dict(report))
+    )
+
+
+def fail_open(connection: Connection, reason: str, node: str = "") -> int:
+    """When a node starts: what it left open, or one that says nothing any more, has failed. How
+    many those were. Those of nodes that are at work go on."""
     return connection.execute(
         sql_update(JOBS)
-        .where(_J.state.in_(_OPEN))
-        .values(state="failed", report={"error": reason}, updated_at=now())
+        .where(_J.state.in_(_OPEN), or_(_J.node == node, _unseen(connection)))
+        .values(state="failed", report={"error": reason}, interrupted=True, updated_at=now())
     ).rowcount
 
 

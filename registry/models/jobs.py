@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, String
+from sqlalchemy import CheckConstraint, Index, String, false
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -12,7 +12,8 @@ from registry.models.base import DOCUMENT, ID, Base, UtcDateTime, table
 
 class JobRow(Base):
     """done, total: units of work; total is 0 while unknown. user_id: who asked for it, no foreign
-    key, since a record outlives its user."""
+    key, since a record outlives its user. node: where it is at work. seen_at: when that node last
+    said so, by the database's own clock. interrupted: it failed as its node ended."""
 
     __tablename__ = "jobs"
 
@@ -24,6 +25,9 @@ class JobRow(Base):
     report: Mapped[dict[str, Any]] = mapped_column(DOCUMENT)
     user_id: Mapped[str] = mapped_column(String(36))
     idempotency_key: Mapped[str | None] = mapped_column(String(200))
+    node: Mapped[str] = mapped_column(String(64), server_default="")
+    seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    interrupted: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
