@@ -97,8 +97,9 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="simulators",
-        description="Simulated cameras (ONVIF, RTSP), DMR repeaters with radios (Homebrew) and a "
-        "push-to-talk server with phones (Zello Channel API). When all of it runs, one line of "
+        description="Simulated cameras (ONVIF, RTSP), DMR repeaters with radios (Homebrew), a "
+        "push-to-talk server with phones (Zello Channel API), and trunk-recorders and MMDVMHosts "
+        "on an MQTT broker. When all of it runs, one line of "
         "JSON on standard output says where; logs go to standard error.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -121,7 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     cameras.add_argument("--clip-cache", type=Path, help="directory to keep encoded clips in")
     cameras.add_argument("--discovery-port", type=int, default=3702, help="-1: no WS-Discovery")
 
-    radios = commands.add_parser("radios", help="DMR repeaters, and a push-to-talk server")
+    radios = commands.add_parser(
+        "radios", help="DMR repeaters, a push-to-talk server, recorders and hosts on a broker"
+    )
     radios.add_argument("--master", default="127.0.0.1:62031", help="where repeaters sign in")
     radios.add_argument("--repeaters", type=int, default=1)
     radios.add_argument("--first-repeater", type=int, default=460_001)
@@ -134,6 +137,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     radios.add_argument("--channel", action="append", default=[], help="repeatable")
     radios.add_argument("--phone", action="append", default=[], help="repeatable")
+    radios.add_argument(
+        "--trunk-recorder", action="append", default=[], metavar="NAME", help="repeatable"
+    )
+    radios.add_argument("--mmdvm", action="append", default=[], metavar="NAME", help="repeatable")
+    radios.add_argument("--broker", default="127.0.0.1:1883", help="of these two")
+    radios.add_argument("--broker-account", default="", metavar="USER:PASSWORD")
 
     district = commands.add_parser("scenario", help="a district from a YAML file")
     district.add_argument("file", type=Path)
@@ -210,6 +219,21 @@ def _radios(options: argparse.Namespace) -> dict[str, object]:
     return {
         "homebrew": {"master": {"host": host, "port": port}, "repeaters": repeaters},
         "zello": [zello] if options.zello_port >= 0 else [],
+        "feeds": _feeds(options),
+    }
+
+
+def _feeds(options: argparse.Namespace) -> dict[str, object]:
+    host, _, port = options.broker.rpartition(":")
+    username, _, password = options.broker_account.partition(":")
+    units = [
+        {"id": options.first_radio + number, "alias": f"unit {number + 1}"}
+        for number in range(options.radios)
+    ]
+    return {
+        "broker": {"host": host, "port": port, "username": username, "password": password},
+        "trunk_recorders": [{"name": name, "units": units} for name in options.trunk_recorder],
+        "mmdvm_hosts": [{"name": name, "units": units} for name in options.mmdvm],
     }
 
 

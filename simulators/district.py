@@ -7,9 +7,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from simulators.homebrew_repeater import Radio, Repeater
+from simulators.mmdvm_host import MmdvmHost
+from simulators.mqtt_publisher import BrokerPlace
 from simulators.onvif_camera import EventKind, OnvifCamera, OnvifFleet
 from simulators.rtsp_camera import RtspCamera, RtspFleet
-from simulators.scenario import RepeaterPart, Scenario, Step, ZelloPart
+from simulators.scenario import Feeds, RepeaterPart, Scenario, Step, ZelloPart
+from simulators.trunk_recorder import TrunkRecorder
 from simulators.zello_server import Phone, ZelloServer
 
 log = logging.getLogger(__name__)
@@ -29,6 +32,7 @@ class District:
         self.radios: dict[int, Radio] = {}
         self.zello: list[ZelloServer] = []
         self.phones: dict[str, Phone] = {}
+        self.feeds: dict[str, TrunkRecorder | MmdvmHost] = {}
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -38,6 +42,7 @@ class District:
                 await self._start_zello(stack, zello)
             for repeater in self.scenario.homebrew.repeaters:
                 await self._start_repeater(stack, repeater)
+            await self._start_feeds(stack, self.scenario.feeds)
             self._stack = stack.pop_all()
         return self
 
@@ -59,6 +64,7 @@ class District:
                 for repeater in self.repeaters.values()
             ],
             "zello": [server.url for server in self.zello],
+            **({"feeds": list(self.feeds)} if self.feeds else {}),
         }
 
     def cameras(self) -> dict[str, OnvifCamera | RtspCamera]:
@@ -98,6 +104,8 @@ class District:
         match step.action:
             case "press" | "talk":
                 self._press(step)
+            case "release" if step.feed is not None:
+                self.feeds[step.feed].radio(step.unit or 0).release()
             case "release" if step.radio is not None:
                 self.radios[step.radio].release()
             case "release":
@@ -122,9 +130,17 @@ class District:
             case "drop_connections":
                 for server in self.zello:
                     server.drop_connections()
+            case "silence":
+                self.feeds[step.feed or ""].feed.silent = bool(step.active)
+            case "drop_feed":
+                self.feeds[step.feed or ""].feed.drop()
+            case "lose_ends":
+                self.feeds[step.feed or ""].no_ends = bool(step.active)
 
     def _press(self, step: Step) -> None:
-        if step.radio is not None:
+        if step.feed is not None:
+            pressed = self._press_unit(self.feeds[step.feed], step)
+        elif step.radio is not None:
             radio = self.radios[step.radio]
             pressed = radio.press(
                 step.talkgroup or 0, step.slot, emergency=step.emergency, limit_s=step.seconds
@@ -133,7 +149,16 @@ class District:
             phone = self.phones[step.phone or ""]
             pressed = phone.press(step.channel or "", limit_s=step.seconds)
         if not pressed:
-            log.info("timeline: %s found the channel busy", step.radio or step.phone)
+            who = step.radio or step.phone or step.unit
+            log.info("timeline: %s found the channel busy", who)
+
+    @staticmethod
+    def _press_unit(feed: TrunkRecorder | MmdvmHost, step: Step) -> bool:
+        unit, group = step.unit or 0, step.talkgroup or 0
+        if isinstance(feed, MmdvmHost):
+            return feed.radio(unit).press(group, step.slot, limit_s=step.seconds)
+        radio = feed.radio(unit)
+        return radio.press(group, emergency=step.emergency, limit_s=step.seconds)
 
     # --- starting -------------------------------------------------------------------------------
 
@@ -179,3 +204,24 @@ class District:
             self.radios[radio.id] = repeater.radio(
                 radio.id, radio.alias, talkgroups=radio.talkgroups
             )
+
+    async def _start_feeds(self, stack: contextlib.AsyncExitStack, feeds: Feeds) -> None:
+        place = BrokerPlace(**feeds.broker.model_dump())
+        for part in feeds.trunk_recorders:
+            recorder = TrunkRecorder(
+                place,
+                topic=part.topic,
+                unit_topic=part.unit_topic,
+                message_topic=part.message_topic,
+                instance_id=part.name,
+                sites=part.sites,
+                typing=part.typing,
+            )
+            self.feeds[part.name] = await stack.enter_async_context(recorder)
+            for unit in part.units:
+                recorder.radio(unit.id, unit.alias, site=unit.site)
+        for spec in feeds.mmdvm_hosts:
+            host = MmdvmHost(place, name=spec.name, dialect=spec.dialect, client_id=spec.client_id)
+            self.feeds[spec.name] = await stack.enter_async_context(host)
+            for unit in spec.units:
+                host.radio(unit.id, unit.alias)

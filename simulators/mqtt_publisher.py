@@ -30,6 +30,8 @@ class BrokerPlace:
 class Publisher:
     """Use as an async context manager: connected when entered, and again whenever it is lost.
 
+    Raises on entering: OSError when the broker is not there, or does not let us in.
+
     will: topic and payload of a retained will, None for a client that leaves none. What is
     published while there is no connection is lost. on_connect is called at each connection, in
     the loop.
@@ -86,7 +88,11 @@ class Publisher:
         self._client.on_connect = connected
         await asyncio.to_thread(self._client.connect, self._place.host, self._place.port, 30)
         self._client.loop_start()
-        await self.changes.until(lambda: self.connects > 0)
+        try:
+            await self.changes.until(lambda: self.connects > 0)
+        except BaseException:  # refused, or cancelled: no thread is left behind
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

@@ -15,6 +15,7 @@ from simulators.homebrew_repeater import Station
 from simulators.onvif_camera import CameraSpec
 from simulators.onvif_camera.personas import merged
 from simulators.rtsp_camera import RtspCameraSpec
+from simulators.trunk_recorder import Site
 
 Location = tuple[str | int, ...]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -116,6 +117,59 @@ class ZelloPart(_Part):
     ready_delay_s: Seconds = 0.0
 
 
+class FeedBroker(_Part):
+    """The broker that recorders and hosts publish to; the gateway's own, or any other."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    username: str = ""
+    password: str = ""
+
+
+class UnitPart(_Part):
+    """A radio that a feed tells of. site: of a trunk-recorder, its first one if left out."""
+
+    id: DmrId
+    alias: str = ""
+    site: str | None = None
+
+
+class FeedPart(_Part):
+    """name: what the timeline calls it by."""
+
+    name: Annotated[str, Field(min_length=1)]
+    units: tuple[UnitPart, ...] = ()
+
+
+class RecorderPart(FeedPart):
+    """As `TrunkRecorder`; name is its instance_id."""
+
+    name: Annotated[str, Field(min_length=1)] = "east-antenna"
+    topic: str = "feeds"
+    unit_topic: str = "units"
+    message_topic: str = "messages"
+    sites: Annotated[tuple[Site, ...], Field(min_length=1)] = (
+        Site(sys_num=0, sys_name="p25trunk"),
+    )
+    typing: Literal["numbers", "strings"] = "numbers"
+
+
+class HostPart(FeedPart):
+    """As `MmdvmHost`; name is that of its topics."""
+
+    name: Annotated[str, Field(min_length=1)] = "mmdvm"
+    dialect: Literal["ids", "src"] = "ids"
+    client_id: str | None = None
+
+
+class Feeds(_Part):
+    """What is published on a broker rather than said on a wire of its own."""
+
+    broker: FeedBroker = FeedBroker()
+    trunk_recorders: tuple[RecorderPart, ...] = ()
+    mmdvm_hosts: tuple[HostPart, ...] = ()
+
+
 class Control(_Part):
     """Where the control API listens; loopback only."""
 
@@ -137,15 +191,23 @@ Action = Literal[
     "loss",
     "end_stream",
     "drop_connections",
+    "silence",
+    "drop_feed",
+    "lose_ends",
 ]
 
 # What each action needs: the fields of one of the sets.
 _NEEDS: dict[str, tuple[frozenset[str], ...]] = {
-    "press": (frozenset({"radio", "talkgroup"}), frozenset({"phone", "channel"})),
-    "release": (frozenset({"radio"}), frozenset({"phone"})),
+    "press": (
+        frozenset({"radio", "talkgroup"}),
+        frozenset({"phone", "channel"}),
+        frozenset({"feed", "unit", "talkgroup"}),
+    ),
+    "release": (frozenset({"radio"}), frozenset({"phone"}), frozenset({"feed", "unit"})),
     "talk": (
         frozenset({"radio", "talkgroup", "seconds"}),
         frozenset({"phone", "channel", "seconds"}),
+        frozenset({"feed", "unit", "talkgroup", "seconds"}),
     ),
     "vanish": (frozenset({"radio"}),),
     "text": (frozenset({"phone", "channel", "text"}),),
@@ -157,6 +219,9 @@ _NEEDS: dict[str, tuple[frozenset[str], ...]] = {
     "loss": (frozenset({"repeater", "ratio"}),),
     "end_stream": (frozenset({"channel"}),),
     "drop_connections": (frozenset(),),
+    "silence": (frozenset({"feed", "active"}),),
+    "drop_feed": (frozenset({"feed"}),),
+    "lose_ends": (frozenset({"feed", "active"}),),
 }
 _ALWAYS = frozenset({"at_s", "every_s", "action"})
 _BY_RADIO = frozenset({"press", "talk"})
@@ -181,11 +246,13 @@ class Step(_Part):
     kind: Literal["motion", "tamper", "signal_lost"] | None = None
     repeater: int | None = None
     ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    feed: str | None = None
+    unit: int | None = None
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> Self:
         given = self.model_fields_set - _ALWAYS
-        if self.action in _BY_RADIO and self.radio is not None:
+        if self.action in _BY_RADIO and (self.radio is not None or self.feed is not None):
             given -= {"slot", "emergency"}
         if given not in _NEEDS[self.action]:
             wanted = " or ".join(
@@ -201,6 +268,7 @@ class Scenario(_Part):
     cameras: Cameras = Cameras()
     homebrew: Homebrew = Homebrew()
     zello: tuple[ZelloPart, ...] = ()
+    feeds: Feeds = Feeds()
     timeline: tuple[Step, ...] = ()
     control: Control = Control()
 
@@ -337,14 +405,28 @@ def _disagreements(scenario: Scenario) -> list[tuple[Location, str]]:
         for index, part in enumerate(scenario.zello)
         for number, phone in enumerate(part.phones)
     ]
+    feeds = [
+        *(
+            (("feeds", "trunk_recorders", index, "name"), part.name)
+            for index, part in enumerate(scenario.feeds.trunk_recorders)
+        ),
+        *(
+            (("feeds", "mmdvm_hosts", index, "name"), part.name)
+            for index, part in enumerate(scenario.feeds.mmdvm_hosts)
+        ),
+    ]
+    named_parts = (cameras, repeaters, radios, phones, feeds)
     return [
-        *(problem for named in (cameras, repeaters, radios, phones) for problem in _twice(named)),
+        *(problem for named in named_parts for problem in _twice(named)),
+        *_units_off_their_sites(scenario),
+        *_units_off_their_feeds(scenario),
         *_phones_off_their_channels(scenario),
         *_phones_pressed_off_their_channels(scenario),
         *_unknown(scenario, "camera", (name for _, name in cameras)),
         *_unknown(scenario, "repeater", (number for _, number in repeaters)),
         *_unknown(scenario, "radio", (number for _, number in radios)),
         *_unknown(scenario, "phone", (name for _, name in phones)),
+        *_unknown(scenario, "feed", (name for _, name in feeds)),
         *_unknown(scenario, "channel", (name for part in scenario.zello for name in part.channels)),
     ]
 
@@ -375,6 +457,31 @@ def _phones_pressed_off_their_channels(scenario: Scenario) -> Iterator[tuple[Loc
     for index, step in enumerate(scenario.timeline):
         if step.phone in on and step.channel is not None and step.channel not in on[step.phone]:
             yield ("timeline", index, "channel"), f"{step.phone} is not on {step.channel!r}"
+
+
+def _units_off_their_sites(scenario: Scenario) -> Iterator[tuple[Location, str]]:
+    for index, part in enumerate(scenario.feeds.trunk_recorders):
+        there = {site.sys_name for site in part.sites}
+        for number, unit in enumerate(part.units):
+            if unit.site is not None and unit.site not in there:
+                where = ("feeds", "trunk_recorders", index, "units", number, "site")
+                yield where, f"there is no site {unit.site!r}"
+    for index, host in enumerate(scenario.feeds.mmdvm_hosts):
+        for number, unit in enumerate(host.units):
+            if unit.site is not None:
+                where = ("feeds", "mmdvm_hosts", index, "units", number, "site")
+                yield where, "a host has no sites"
+
+
+def _units_off_their_feeds(scenario: Scenario) -> Iterator[tuple[Location, str]]:
+    feeds: tuple[FeedPart, ...] = (
+        *scenario.feeds.trunk_recorders,
+        *scenario.feeds.mmdvm_hosts,
+    )
+    on = {part.name: {unit.id for unit in part.units} for part in feeds}
+    for index, step in enumerate(scenario.timeline):
+        if step.unit is not None and step.feed in on and step.unit not in on[step.feed]:
+            yield ("timeline", index, "unit"), f"{step.feed} has no unit {step.unit}"
 
 
 def _unknown(

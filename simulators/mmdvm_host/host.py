@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from typing import Any, Literal, Self
 
 from simulators.mmdvm_host import documents
@@ -26,16 +27,24 @@ class Radio:
         return self._talk is not None
 
     def press(
-        self, destination: int | str, slot: int = 1, *, group: bool = True, late: bool = False
+        self,
+        destination: int | str,
+        slot: int = 1,
+        *,
+        group: bool = True,
+        late: bool = False,
+        limit_s: float | None = None,
     ) -> bool:
         """Talk to a group, or to one unit; False when a radio is heard on that slot already.
 
-        late: the host has missed the beginning.
+        late: the host has missed the beginning. limit_s: it is released after that.
         """
         talk = self._subject("rf", destination, slot, group=group)
         if self._talk is not None or not self._host._begin(talk, late=late):
             return False
         self._talk = talk
+        if limit_s is not None:
+            self._host._later(limit_s, self.release)
         return True
 
     def release(self) -> None:
@@ -131,6 +140,7 @@ class MmdvmHost:
         self._heard: dict[tuple[str, int], Talk] = {}
         self._began_s: dict[Talk, float] = {}
         self._measuring: asyncio.Task[None] | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
         # As MMDVMHost: QoS 2, nothing retained, and no will.
         identifier = client_id or f"MMDVMHost.{os.getpid()}"
         self.feed = Publisher(place, identifier, qos=2, seed=seed)
@@ -146,6 +156,8 @@ class MmdvmHost:
             self._measuring.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._measuring
+        for waiting in self._timers:
+            waiting.cancel()
         await self.feed.__aexit__(*exc_info)
 
     def radio(self, unit: int | str, info: str = "", *, mode: str = "DMR") -> Radio:
@@ -209,6 +221,14 @@ class MmdvmHost:
             measured |= {"ber": self.bit_error_percent, "rssi": rssi}
         if not self.no_ends:
             self._say(documents.ended(talk, action, self.clock(), **measured))
+
+    def _later(self, delay_s: float, act: Callable[[], None]) -> None:
+        def due() -> None:
+            self._timers.discard(handle)
+            act()
+
+        handle = asyncio.get_running_loop().call_later(delay_s, due)
+        self._timers.add(handle)
 
     async def _measure(self) -> None:
         while True:

@@ -1,9 +1,10 @@
 """A trunk-recorder with its plugin: radios press, the feed tells of it as the real one does."""
 
 import asyncio
+import functools
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
 from simulators.mqtt_publisher import BrokerPlace, Publisher
@@ -25,10 +26,25 @@ class Radio:
     def pressing(self) -> bool:
         return self._call is not None and self._call.talking
 
-    def press(self, talkgroup: int, *, emergency: bool = False, encrypted: bool = False) -> bool:
-        """Ask for the talkgroup; False when somebody talks there (the system says no)."""
-        self._call = self._recorder._grant(self, talkgroup, emergency, encrypted)
-        return self._call is not None
+    def press(
+        self,
+        talkgroup: int,
+        *,
+        emergency: bool = False,
+        encrypted: bool = False,
+        limit_s: float | None = None,
+    ) -> bool:
+        """Ask for the talkgroup; False when somebody talks there (the system says no).
+
+        limit_s: it is released after that.
+        """
+        call = self._recorder._grant(self, talkgroup, emergency, encrypted)
+        if call is None:
+            return False
+        self._call = call
+        if limit_s is not None:
+            self._recorder._later(limit_s, self.release)
+        return True
 
     def release(self) -> None:
         if self._call is not None:
@@ -95,7 +111,7 @@ class TrunkRecorder:
         self._patches: list[tuple[int, ...]] = []
         self._calls: list[Call] = []
         self._numbers = itertools.count(1)
-        self._concluding: set[asyncio.TimerHandle] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
         self._telling: asyncio.Task[None] | None = None
         self.feed = Publisher(
             place,
@@ -117,7 +133,7 @@ class TrunkRecorder:
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.wait([self._telling])
-        for waiting in self._concluding:
+        for waiting in self._timers:
             waiting.cancel()
         await self.feed.__aexit__(*exc_info)
 
@@ -245,17 +261,17 @@ class TrunkRecorder:
         ]
         for call in over:
             self._calls.remove(call)
-            self._conclude_later(call)
+            self._later(self.conclude_s, functools.partial(self._tell_end, call))
         if over:
             self._tell_active()
 
-    def _conclude_later(self, call: Call) -> None:
-        def conclude() -> None:
-            self._concluding.discard(handle)
-            self._tell_end(call)
+    def _later(self, delay_s: float, act: Callable[[], None]) -> None:
+        def due() -> None:
+            self._timers.discard(handle)
+            act()
 
-        handle = asyncio.get_running_loop().call_later(self.conclude_s, conclude)
-        self._concluding.add(handle)
+        handle = asyncio.get_running_loop().call_later(delay_s, due)
+        self._timers.add(handle)
 
     # --- the feed -------------------------------------------------------------------------------
 
