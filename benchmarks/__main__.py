@@ -9,7 +9,7 @@ ROOMS = {
     "demo": "benchmarks.bench_demo",
     "floor": "benchmarks.bench_floor",
     "interop": "benchmarks.bench_interop",
-    "devices": "benchmarks.bench_onvif",
+    "devices": "benchmarks.bench_devices",
     "live": "benchmarks.bench_live",
 }
 """The one visible table of rooms; each module has `rows()`."""

@@ -25,7 +25,7 @@ from gateway.vision.keyframes import see
 from gateway.vision.memory import NOTHING
 
 USERNAME, PASSWORD = "admin", "bench-password"
-AT_ONCE = 32
+AT_ONCE = 8
 SIZES = (
     ("360p", (640, 360), 64, 512, 4000),
     ("1080p", (1920, 1080), 16, 96, 800),
