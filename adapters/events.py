@@ -420,6 +420,52 @@ class MovePtz(Command):
     duration_ms: int = 500
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftPtz(Command):
+    """Movement by a way. pan, tilt, zoom: -1..1 of the whole range."""
+
+    pan: float = 0.0
+    tilt: float = 0.0
+    zoom: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PlacePtz(Command):
+    """Movement to a place. pan, tilt: -1..1 from one end to the other, 0 the middle; zoom: 0 wide
+    .. 1 near. None leaves an axis as it is; pan and tilt go together."""
+
+    pan: float | None = None
+    tilt: float | None = None
+    zoom: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ListPresets(Command):
+    """The outcome has the names."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GoToPreset(Command):
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SetPreset(Command):
+    """Keep where it points now under a name; one of that name is replaced."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RemovePreset(Command):
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SetClock(Command):
+    """Set the device's clock to this machine's time. An empty address: the device as a whole."""
+
+
 class Result(enum.StrEnum):
     DONE = "done"
     BUSY = "busy"
@@ -428,10 +474,13 @@ class Result(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a command. reason: for a person, empty when done."""
+    """What became of a command. reason: for a person, empty when done. presets: the names that
+    were asked for. missing: what the command names is not there."""
 
     result: Result
     reason: str = ""
+    presets: tuple[str, ...] = ()
+    missing: bool = False
 
 
 DONE = Outcome(result=Result.DONE)

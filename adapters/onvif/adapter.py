@@ -16,19 +16,20 @@ from adapters.events import (
     Identity,
     Image,
     Inventory,
-    MovePtz,
     Online,
     Outcome,
     Profile,
     Result,
     RtspSource,
     Scope,
+    SetClock,
     Source,
 )
-from adapters.onvif import discovery, events_wire, hello, tls, wire
+from adapters.onvif import discovery, events_wire, hello, ptz_wire, tls, wire
 from adapters.onvif.client import OnvifClient, access_of, connect
 from adapters.onvif.events import Held, PullPoint
 from adapters.onvif.events_topics import Places
+from adapters.onvif.ptz import MOVES, Heads
 from adapters.onvif.settings import OnvifSettings
 from adapters.onvif.soap import DeviceFault
 
@@ -65,8 +66,9 @@ class OnvifAdapter(Adapter):
         super().__init__(settings, channels)
         self._known: _Known | None = None
         self._streams: dict[str, str] = {}  # profile token -> RTSP address
-        self._moves: dict[str, int] = {}  # source -> number of its latest movement
+        self._heads = Heads()
         self._offset_s = 0.0
+        self._running: OnvifClient | None = None
         self._access = access_of(settings)
         self._learning = asyncio.Lock()
         self._events = Held()
@@ -78,22 +80,29 @@ class OnvifAdapter(Adapter):
 
     async def run(self, emit: Emit) -> None:
         async with self._connected() as client:
-            self._forget()
-            known = await self._learn(client)
-            emit(Online(at=datetime.now(UTC), identity=known.inventory.identity))
-            self._tell_clock(emit)
-            if "events" not in client.services:
-                return await self._look(client, known, emit, None)
-            pull_point = await self._pull_point(client, known, emit)
-            listening = asyncio.create_task(pull_point.run(), name="onvif-events")
+            self._running = client
             try:
-                await self._look(client, known, emit, listening)
-            except asyncio.CancelledError:
-                await _ended(listening)
-                await pull_point.give_back()
-                raise
+                await self._run(client, emit)
             finally:
-                await _ended(listening)
+                self._running = None
+
+    async def _run(self, client: OnvifClient, emit: Emit) -> None:
+        self._forget()
+        known = await self._learn(client)
+        emit(Online(at=datetime.now(UTC), identity=known.inventory.identity))
+        self._tell_clock(emit)
+        if "events" not in client.services:
+            return await self._look(client, known, emit, None)
+        pull_point = await self._pull_point(client, known, emit)
+        listening = asyncio.create_task(pull_point.run(), name="onvif-events")
+        try:
+            await self._look(client, known, emit, listening)
+        except asyncio.CancelledError:
+            await _ended(listening)
+            await pull_point.give_back()
+            raise
+        finally:
+            await _ended(listening)
 
     async def _look(
         self,
@@ -195,16 +204,17 @@ class OnvifAdapter(Adapter):
         return connect(self.settings, self._access)
 
     async def execute(self, command: Command) -> Outcome:
-        """Carries out `MovePtz`; it returns when the movement has stopped."""
-        if not isinstance(command, MovePtz):
+        """Carries out what moves a camera, and `SetClock`; a continuous movement has stopped when
+        it returns."""
+        if not isinstance(command, (*MOVES, SetClock)):
             raise NotSupported(
                 f"a camera does not understand {type(command).__name__}",
                 device=self.settings.endpoint,
             )
-        if not all(-1 <= speed <= 1 for speed in (command.pan, command.tilt, command.zoom)):
-            return _refused("pan, tilt and zoom go from -1 to 1")
         async with self._connected() as client:
             known = await self._learned(client)
+            if isinstance(command, SetClock):
+                return await self._set_clock(client)
             movable = [
                 profile
                 for profile in known.profiles
@@ -212,28 +222,18 @@ class OnvifAdapter(Adapter):
             ]
             if not movable or "ptz" not in client.services:
                 return _refused(f"source {command.address!r} cannot be moved")
-            try:
-                await self._move(client, movable[0].token, command)
-            except DeviceFault as fault:
-                return _refused(fault.message)
-        return DONE
+            return await self._heads.execute(client, movable[0].token, command)
 
-    async def _move(self, client: OnvifClient, token: str, move: MovePtz) -> None:
-        """Move, then stop, unless a later movement of the same source has taken over."""
-        number = self._moves[move.address] = self._moves.get(move.address, 0) + 1
-        if (move.pan or move.tilt or move.zoom) and move.duration_ms > 0:
-            try:
-                await client.call(wire.continuous_move(token, move))
-                await asyncio.sleep(move.duration_ms / 1_000)
-            except DeviceFault:
-                raise  # it did not move
-            except BaseException:
-                # Whoever asked is gone, or the answer was lost: the camera must not run on.
-                with contextlib.suppress(AdapterError):
-                    await client.call(wire.stop_move(token))
-                raise
-        if self._moves[move.address] == number:
-            await client.call(wire.stop_move(token))
+    async def _set_clock(self, client: OnvifClient) -> Outcome:
+        try:
+            await client.call(ptz_wire.set_clock(datetime.now(UTC)))
+        except DeviceFault as fault:
+            return _refused(fault.message)
+        # What runs signs by the old offset until it has looked itself.
+        for each in (client, self._running):
+            if each is not None:
+                self._offset_s = await each.measure_clock() or 0.0
+        return DONE
 
     async def snapshot(self, address: str) -> Image:
         async with self._connected() as client:

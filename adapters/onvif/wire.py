@@ -1,9 +1,8 @@
 """ONVIF documents to messages and back. No I/O: `soap` has the envelopes, `client` the sockets."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -12,7 +11,7 @@ from xml.sax.saxutils import escape
 from lxml import etree
 
 from adapters.errors import ProtocolViolation
-from adapters.events import Identity, Inventory, MovePtz, Profile, Source
+from adapters.events import Identity, Inventory, Profile, Source
 from adapters.onvif.soap import Call
 
 T = TypeVar("T")
@@ -239,38 +238,6 @@ def get_snapshot_uri_2(profile_token: str) -> Call[str]:
 
 def _profile_token(token: str) -> str:
     return f"<m:ProfileToken>{escape(token)}</m:ProfileToken>"
-
-
-def continuous_move(profile_token: str, move: MovePtz) -> Call[None]:
-    """The device's own timeout is a second longer than ours: it ends a move that we cannot.
-
-    Axes that do not move are left out: a camera that only zooms refuses the others.
-    """
-    velocity: dict[str, dict[str, float]] = {}
-    if move.pan or move.tilt:
-        velocity["PanTilt"] = {"x": move.pan, "y": move.tilt}
-    if move.zoom:
-        velocity["Zoom"] = {"x": move.zoom}
-    return Call(
-        service="ptz",
-        operation="ContinuousMove",
-        parameters={
-            "ProfileToken": profile_token,
-            "Velocity": velocity,
-            # Whole seconds: some firmware refuses a fraction.
-            "Timeout": timedelta(seconds=math.ceil(move.duration_ms / 1_000) + 1),
-        },
-        read=_nothing,
-    )
-
-
-def stop_move(profile_token: str) -> Call[None]:
-    return Call(
-        service="ptz",
-        operation="Stop",
-        parameters={"ProfileToken": profile_token, "PanTilt": True, "Zoom": True},
-        read=_nothing,
-    )
 
 
 # --- what it comes to -------------------------------------------------------------------------

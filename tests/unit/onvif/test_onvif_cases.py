@@ -1,8 +1,8 @@
 """Documents that devices send, each a folder under tests/cases/onvif; adding one needs no code.
 
-config.toml: `origin` (captured, published or made), `about`, `reads` (one of `READERS` or
-``probe_matches`` or ``events``), `status` of HTTP, `sender` of a datagram. expected.json: what is read, or
-`{error, says}`.
+config.toml: `origin` (captured, published or made), `about`, `reads` (one of `READERS`,
+``probe_matches``, or ``events`` with the device's `sources` and `aliases`), `status` of HTTP,
+`sender` of a datagram. expected.json: what is read, or `{error, says}`.
 """
 
 import dataclasses

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from adapters.errors import AdapterError, ProtocolViolation
-from adapters.events import Identity, MovePtz, Secret
+from adapters.events import Identity, Secret
 from adapters.onvif import soap, wire, ws_discovery
 from adapters.onvif.wire import MediaProfile
 
@@ -27,7 +27,6 @@ READERS = (
     wire.GET_VIDEO_SOURCES,
     wire.GET_PROFILES,
     wire.get_stream_uri("p", "tcp"),
-    wire.stop_move("p"),
 )
 
 
@@ -138,14 +137,6 @@ class TestRequests:
     def test_are_anonymous_without_a_user_name(self) -> None:
         body, _ = soap.encode(wire.GET_IDENTITY, soap.Login(username="", password=Secret("")))
         assert b"Security" not in body
-
-    def test_to_move_leave_out_axes_that_rest(self) -> None:
-        move = MovePtz(address="VS1", zoom=-1.0, duration_ms=1_500)
-        body, _ = soap.encode(wire.continuous_move("p", move), None)
-        sent: Any = etree.fromstring(body)
-        assert sent.find(".//{*}PanTilt") is None
-        assert sent.find(".//{*}Zoom").get("x") == "-1.0"
-        assert sent.findtext(".//{*}Timeout") == "PT3S"
 
 
 class TestAnyDocument:
