@@ -24,7 +24,7 @@ from gateway.agents.budget import Budget
 from gateway.agents.fleet import Fleet
 from gateway.agents.supervisor import Supervised
 
-CAMERAS, DEAD = 1000, 100
+LIVING, DEAD = 1000, 100
 AWAY_S = 600.0
 BOOT_S = (5.0, 25.0)
 CONNECT_S = 5.0
@@ -130,10 +130,10 @@ class _District:
         await asyncio.wait(self.tasks)
 
 
-def _district(dead: int) -> _District:
+def _district(living: int, dead: int) -> _District:
     chance = random.Random(11)
     fleet = Fleet(Budget(AT_ONCE), spread=chance.random)
-    cameras = [_Camera(number, fleet, chance) for number in range(CAMERAS)]
+    cameras = [_Camera(number, fleet, chance) for number in range(living + dead)]
     for camera in cameras[dead:]:
         camera.power(True)
     tasks = [asyncio.create_task(camera.run()) for camera in cameras]
@@ -141,7 +141,7 @@ def _district(dead: int) -> _District:
 
 
 async def _power_cut() -> list[Row]:
-    it = _district(DEAD)
+    it = _district(LIVING, DEAD)
     living = it.cameras[DEAD:]
     await it.until_online(living)
     for camera in living:
@@ -165,7 +165,7 @@ async def _power_cut() -> list[Row]:
 
 
 async def _dead_for_hours() -> list[Row]:
-    it = _district(CAMERAS)
+    it = _district(0, LIVING)
     await asyncio.sleep(1.2 * 3600)
     attempts, cpu_s = it.fleet.figures().attempts, time.process_time()
     await asyncio.sleep(3600)
@@ -173,9 +173,9 @@ async def _dead_for_hours() -> list[Row]:
     tried = it.fleet.figures().attempts - attempts
     await it.end()
     return [
-        row(f"{CAMERAS} dead for hours: attempts of each in an hour", tried / CAMERAS, "",
+        row(f"{LIVING} dead for hours: attempts of each in an hour", tried / LIVING, "",
             at_most=30),
-        row(f"{CAMERAS} dead for hours: a core's time", cpu_s / 3600 * 100, "%", at_most=1),
+        row(f"{LIVING} dead for hours: a core's time", cpu_s / 3600 * 100, "%", at_most=1),
     ]  # fmt: skip
 
 
