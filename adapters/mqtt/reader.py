@@ -94,6 +94,17 @@ def _covers(pattern: str, other: str) -> bool:
     return len(mine) == len(its) and all(a in ("+", b) for a, b in zip(mine, its, strict=True))
 
 
+class _Trust(ssl.SSLContext):
+    """Whom we believe. It keeps the socket that it wrapped: paho forgets one whose handshake has
+    failed, and leaves it open."""
+
+    wrapped: ssl.SSLSocket | None = None
+
+    def wrap_socket(self, *arguments: Any, **named: Any) -> ssl.SSLSocket:
+        self.wrapped = super().wrap_socket(*arguments, **named)
+        return self.wrapped
+
+
 class _Connection:
     """closed: done with what ended it."""
 
@@ -101,6 +112,7 @@ class _Connection:
         self._broker = broker
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
+        self._trust: _Trust | None = None
         self._flush_due = False
         self._over = False
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -128,7 +140,7 @@ class _Connection:
 
     async def open(self) -> None:
         host, port = self._broker.host, self._broker.port
-        self._trust()
+        self._secure()
         connecting = self._loop.run_in_executor(None, self._client.connect, host, port, KEEPALIVE_S)
         connecting.add_done_callback(self._on_connecting_done)
         try:
@@ -178,15 +190,19 @@ class _Connection:
             self._opened.exception()  # nobody may wait for it any more
         self._drop()
 
-    def _trust(self) -> None:
+    def _secure(self) -> None:
         if not self._broker.tls:
             return
+        self._trust = _Trust(ssl.PROTOCOL_TLS_CLIENT)
         try:
-            context = ssl.create_default_context(cafile=self._broker.ca_file)
+            if self._broker.ca_file:
+                self._trust.load_verify_locations(self._broker.ca_file)
+            else:
+                self._trust.load_default_certs()
         except OSError as error:
             message = f"ca_file cannot be read: {reason_of(error)}"
             raise InvalidSettings(message, device=self._broker.shown) from error
-        self._client.tls_set_context(context)
+        self._client.tls_set_context(self._trust)
 
     def _away(self, reason: object) -> Unreachable:
         return Unreachable(f"the broker cannot be reached: {reason}", device=self._broker.shown)
@@ -199,10 +215,10 @@ class _Connection:
 
     def _drop(self) -> None:
         """Close the socket whatever became of it; paho itself waits for an answer."""
-        opened = self._client.socket()
-        if opened is not None:
-            with contextlib.suppress(OSError):
-                opened.close()
+        for opened in (self._client.socket(), self._trust.wrapped if self._trust else None):
+            if opened is not None:
+                with contextlib.suppress(OSError):
+                    opened.close()
 
     # --- called by paho ---------------------------------------------------------------------------
 
