@@ -20,6 +20,7 @@ from gateway.access.audit import Audit
 from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
 from gateway.agents.cameras import Cameras
+from gateway.agents.fleet import Fleet
 from gateway.api.background import Jobs
 from gateway.api.context import Context
 from gateway.api.services import Services
@@ -92,6 +93,8 @@ async def stage(
             jobs=Jobs(database),
             nudge=lambda: nudges.append(True),
             systems={},
+            fleet=Fleet(),
+            rounds=None,
         )
         jar = aiohttp.DummyCookieJar()
         app = build_app(context, services)
