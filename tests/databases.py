@@ -25,10 +25,11 @@ import psycopg
 import pytest
 from brokers import free_port
 
-from registry import audit
+from registry import audit, journal
 from registry.database import Connection, Database
 from registry.models import METADATA
 from registry.models.audit import AUDIT
+from registry.models.journal import JOURNAL_METADATA
 
 T = TypeVar("T")
 
@@ -234,6 +235,19 @@ def audit_store(database_url: str, shared_databases: dict[str, Database]) -> Dat
         shared_databases[key].upgrade_now()
     store = shared_databases[key]
     store.write_now(lambda c: c.execute(AUDIT.delete()))
+    return store
+
+
+@pytest.fixture
+def journal_store(database_url: str, shared_databases: dict[str, Database]) -> Database:
+    """The journal that belongs to `database_url`, empty."""
+    key = f"{database_url} journal"
+    if key not in shared_databases:
+        shared_databases[key] = journal.open_store(database_url)
+        shared_databases[key].upgrade_now()
+    store = shared_databases[key]
+    for table in JOURNAL_METADATA.sorted_tables:
+        store.write_now(lambda c, table=table: c.execute(table.delete()))  # type: ignore[misc]
     return store
 
 

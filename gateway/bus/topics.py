@@ -59,6 +59,15 @@ class Topics:
     def system_config_all(self) -> str:
         return f"{self.prefix}/systems/+/config"
 
+    def system_backlog(self, system_id: str) -> str:
+        return f"{self.prefix}/systems/{_checked(system_id)}/backlog"
+
+    def system_backlog_all(self) -> str:
+        return f"{self.prefix}/systems/+/backlog"
+
+    def system_acknowledged(self, system_id: str) -> str:
+        return f"{self.prefix}/systems/{_checked(system_id)}/acknowledged"
+
     def parse_org(self, topic: str) -> OrgTopic | None:
         """The parts of a topic below ``org/``, or None when it is something else."""
         head = f"{self.prefix}/org/"

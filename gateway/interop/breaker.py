@@ -11,7 +11,10 @@ from gateway.interop.model import Follow
 IN_A_ROW = 3
 SAME_DELAY_S = 0.12
 SAME_LENGTH_S = 0.3
-LONGEST_DELAY_S = 8.0
+LONGEST_DELAY_S = 7.0
+"""A recorder's feed comes 6 s late."""
+LEAST_LENGTH_S = 0.5
+"""Who only tips the key does so regularly, too."""
 KEPT_SPANS = 4
 
 
@@ -26,6 +29,8 @@ def note(
     spans: when we keyed, oldest first, each (from, to) in seconds.
     """
     length_s = ended_s - began_s
+    if length_s < LEAST_LENGTH_S:
+        return follows
     before = [span for span in spans if 0 < began_s - span[0] <= LONGEST_DELAY_S]
     echoed = next(
         (s for s in reversed(before) if abs(s[1] - s[0] - length_s) <= SAME_LENGTH_S), None

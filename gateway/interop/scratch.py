@@ -86,6 +86,9 @@ class Scratch:
             return
         if name == self._holder:
             self.let_go(reason)
+            if talk.channel is None:
+                # No agent says so of a console.
+                self.effects.append(Decided(decision="released", talk=talk, reason=reason))
         del self._talks[name]
         self._missed.pop(name, None)
         if talk.channel is not None:

@@ -354,3 +354,10 @@ def test_a_unit_that_the_directory_knows_is_no_loop() -> None:
             number * 20 + 8, ended(C, f"c{number}")
         )
     assert not play.floor.suspended
+
+
+def test_a_key_that_is_only_tipped_is_no_loop() -> None:
+    play = Play()
+    for number in range(9):
+        play(number, talk(A, f"a{number}"))(number + 0.2, ended(A, f"a{number}"))
+    assert not play.floor.suspended
