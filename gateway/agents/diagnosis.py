@@ -13,8 +13,8 @@ from typing import Any
 
 import structlog
 
-from adapters.base import MediaSource
-from adapters.errors import AdapterError, Busy
+from adapters.base import Adapter, MediaSource
+from adapters.errors import AdapterError, Busy, TimedOut
 from adapters.media import ThreadSlots
 from gateway.agents.device import DeviceAgent
 from gateway.agents.rota import Rota, Turn
@@ -107,6 +107,10 @@ class DiagnosisRounds:
                     read_s, devices = now_s, present
                 except DatabaseAway:
                     pass  # the points that were known keep their turns
+                except Exception:
+                    # Tables of an older version, say: no reason to end the node.
+                    log.exception("points not read")
+                    read_s = now_s
             await asyncio.sleep(LOOK_AT_DEVICES_EVERY_S)
 
     async def _read_points(self) -> None:
@@ -163,7 +167,7 @@ class DiagnosisRounds:
             return False
         at = datetime.now(UTC)
         try:
-            source = await agent.adapter.open_media(subject.address, "main")
+            source = await self._source(agent.adapter, subject.address)
             finding, diagnosis = await self._judge(subject, source, pool, at)
         except Busy:
             return False
@@ -176,6 +180,14 @@ class DiagnosisRounds:
             self._count(finding, diagnosis)
             self._tell(agent, subject, finding)
         return True
+
+    async def _source(self, adapter: Adapter, address: str) -> MediaSource:
+        """Raises: AdapterError, also where the device does not say in time."""
+        try:
+            async with asyncio.timeout(self._look_timeout_s):
+                return await adapter.open_media(address, "main")
+        except TimeoutError:
+            raise TimedOut("it did not say in time where its stream is") from None
 
     async def _judge(
         self, subject: Subject, source: MediaSource, pool: PicturePool, at: datetime

@@ -73,7 +73,7 @@ class Fleet:
                 self._swept_s.pop(network, None)
 
     def hello(self, endpoint: str) -> int:
-        """A device said hello: try all that is away on its host now. How many those are.
+        """A device said hello: try all that is away on its host now. How many that brings on.
 
         The same host is heard once in `HELLO_EVERY_S`: anybody on the network can say hello.
         """
@@ -86,10 +86,7 @@ class Fleet:
             self._heard_s.clear()
         self._heard_s[host] = now_s
         self.hellos += 1
-        away = [device for device in members if not device.online]
-        for device in away:
-            device.nudge()
-        return len(away)
+        return sum([device.greet() for device in members])
 
     def figures(self) -> FleetFigures:
         devices = [device for members in self._hosts.values() for device in members]

@@ -33,6 +33,9 @@ DEVICE_ATTEMPT_LIMIT_S = 60.0
 BREAKER_AFTER = 5
 """Failures in a row that open the breaker: what was never there is then tried as the dead are."""
 FORWARD_EVERY_S = 8.0
+GREETED_EVERY_S = 600.0
+"""How often a hello may bring on an attempt that a final error forbids. Anybody on the network can
+say hello, and a wrong password locks an account; but a camera may have been set right."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,7 @@ class Supervised:
         self._due_s: float | None = None
         self._waits = False
         self._forwarded_s = float("-inf")
+        self._greeted_s = float("-inf")
         self._place = Place()
         self._held: dict[str | None, Event] = {}
         self._settling: asyncio.TimerHandle | None = None
@@ -111,13 +115,23 @@ class Supervised:
         return self.final or self._urgency() is Urgency.DEAD
 
     def nudge(self) -> None:
-        """Try again now: the device said hello, or its settings changed. During an attempt that
-        then fails: try once more."""
+        """Try again now: its settings changed, or somebody asks for it. During an attempt that then
+        fails: try once more."""
         if self.online:
             return
         self._called = True
         self._budget.hurry(self._place, Urgency.CALLED)
         self._changed.set()
+
+    def greet(self) -> bool:
+        """It said hello, or somebody in its place: try now. Whether it does."""
+        now_s = self._now_s()
+        if self.online or (self.final and now_s - self._greeted_s < GREETED_EVERY_S):
+            return False
+        if self.final:
+            self._greeted_s = now_s
+        self.nudge()
+        return True
 
     def bring_forward(self, delay_s: float) -> bool:
         """A sibling is back: try within delay_s, unless that comes sooner by itself, was asked

@@ -59,6 +59,7 @@ class Recorder:
 
     blurred: bool = False
     error: Exception | None = None
+    silent: bool = False
     hold: asyncio.Event | None = None
     opened: list[str] = dataclasses.field(default_factory=list)
     under_way: int = 0
@@ -82,6 +83,8 @@ class _Client(Adapter):
         recorder.opened.append(address)
         if recorder.error is not None:
             raise recorder.error
+        if recorder.silent:
+            await asyncio.Event().wait()
 
         @contextlib.asynccontextmanager
         async def open_() -> AsyncIterator[AsyncIterator[MediaItem]]:
@@ -112,8 +115,15 @@ class Stage:
     events: list[tuple[str, str, dict[str, Any]]]
 
     @contextlib.asynccontextmanager
-    async def rounds(self, period_s: float) -> AsyncIterator[DiagnosisRounds]:
-        it = DiagnosisRounds(self.registry.database, self.agents, period_s=period_s)
+    async def rounds(
+        self, period_s: float, look_timeout_s: float = 10.0
+    ) -> AsyncIterator[DiagnosisRounds]:
+        it = DiagnosisRounds(
+            self.registry.database,
+            self.agents,
+            period_s=period_s,
+            look_timeout_s=look_timeout_s,
+        )
         async with running(it.run()) as (task,):
             yield it
             assert not task.done(), task
@@ -229,6 +239,35 @@ async def test_no_picture_is_a_report_with_its_reason(stage: Stage) -> None:
     report = stage.report()
     assert (report.outcome, report.reason) == ("no_picture", "nobody answers")
     assert stage.events == []
+
+
+async def test_a_device_that_never_answers_costs_its_time_and_no_more(stage: Stage) -> None:
+    stage.recorder.silent = True
+    async with stage.rounds(period_s=0.2, look_timeout_s=0.05) as rounds:
+        await wait_until(lambda: rounds.counters.no_picture >= 2 * CHANNELS)
+    assert stage.report().outcome == "no_picture"
+    assert "in time" in stage.report().reason
+
+
+async def test_a_mistake_of_one_camera_or_a_database_that_fails_ends_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = stage.registry.database.read
+    fails = iter([True, True])
+
+    async def failing(fn: Any) -> Any:
+        if next(fails, False):
+            raise LookupError("a table of another version")
+        return await read(fn)
+
+    monkeypatch.setattr(stage.registry.database, "read", failing)
+    monkeypatch.setattr(diagnosis, "READ_POINTS_EVERY_S", 0.01)
+    monkeypatch.setattr(diagnosis, "LOOK_AT_DEVICES_EVERY_S", 0.01)
+    stage.recorder.error = RuntimeError("not foreseen")
+    async with stage.rounds(period_s=0.2) as rounds:
+        await wait_until(lambda: len(stage.recorder.opened) >= CHANNELS)
+        stage.recorder.error = None
+        await wait_until(lambda: rounds.counters.looks >= CHANNELS)
 
 
 @pytest.mark.parametrize("why", ["busy", "away"])

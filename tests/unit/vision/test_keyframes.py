@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import socket
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -49,8 +51,10 @@ def jpegs(*pictures: object, forever: bool = False) -> tuple[PacketSource, list[
     return PacketSource(open=open_), taken
 
 
-async def test_a_camera_is_looked_at_and_left(tmp_path: Path) -> None:
-    async with RtspFleet([SPEC], clip_cache=tmp_path) as fleet, PicturePool() as pool:
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+async def test_a_camera_is_looked_at_and_left(tmp_path: Path, codec: Any) -> None:
+    spec = dataclasses.replace(SPEC, codec=codec)
+    async with RtspFleet([spec], clip_cache=tmp_path) as fleet, PicturePool() as pool:
         it = fleet.cameras["gate"]
         source = RtspSource(url=it.url("main"), username="u", password=Secret("p"))
         memory = NOTHING
