@@ -11,7 +11,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateway.api.exchange import report_shape
+from gateway.api.imports import report_shape
 from gateway.settings import Settings
 from gateway.startup import open_database, prepare_data_dir
 from registry.database import Database

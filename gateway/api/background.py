@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,7 @@ class JobOver(Exception):
 
 
 class Jobs:
-    """The jobs of this process. node: its name. folder: where a job may keep files, one folder for
-    each kind of job; None where none does."""
+    """The jobs of this process. node: its name. folder: where imports keep their files."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Jobs:
     ) -> None:
         self._database = database
         self._node = node
-        self.folder = folder
+        self.folder = folder or Path(tempfile.gettempdir()) / "hutong-imports"
         self._seen_every_s = seen_every_s
         self._running: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None

@@ -33,6 +33,7 @@ _RUN_BY_SPREADSHEETS = re.compile(r"'*[=+\-@\t\r]")
 _QUOTED = re.compile(r"'+[=+\-@\t\r]")
 _NOT_IN_XLSX = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]|_x[0-9A-Fa-f]{4}_")
 MAX_XLSX_TEXT = 32_767
+MAX_XLSX_ROWS = 1_048_576
 
 
 def exported(
@@ -165,14 +166,24 @@ def geojson_pieces(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def write_xlsx(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """A workbook, written as a stream. Texts are texts: a code keeps its digits, and what looks
     like a formula is none. Raises: ValueError past 1,048,575 points."""
+
+    def cells() -> Iterator[Sequence[Any]]:
+        yield COLUMNS
+        for number, row in enumerate(rows, 2):
+            if number > MAX_XLSX_ROWS:
+                raise ValueError("a sheet has room for 1,048,575 points: export CSV or GeoJSON")
+            yield [_cell(row[name]) for name in COLUMNS]
+
+    write_sheet(path, "points", cells())
+
+
+def write_sheet(path: Path, title: str, rows: Iterable[Sequence[Any]]) -> None:
+    """A workbook of one sheet, its first row the header, written as a stream."""
     workbook = openpyxl.Workbook(write_only=True)
-    sheet = workbook.create_sheet("points")
+    sheet = workbook.create_sheet(title)
     sheet.freeze_panes = "A2"
-    sheet.append(list(COLUMNS))
-    for number, row in enumerate(rows, 2):
-        if number > 1_048_576:
-            raise ValueError("a sheet has room for 1,048,575 points: export CSV or GeoJSON")
-        sheet.append([_typed(sheet, _cell(row[name])) for name in COLUMNS])
+    for row in rows:
+        sheet.append([_typed(sheet, value) for value in row])
     workbook.save(path)
 
 

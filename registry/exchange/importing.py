@@ -56,6 +56,7 @@ def run_import(
     dry_run: bool = False,
     partial: bool = False,
     keep_on: Callable[[], None] = lambda: None,
+    after_look: Callable[[], None] = lambda: None,
     before_commit: Callable[[Connection, ImportReport], None] = lambda _connection, _report: None,
 ) -> ImportReport:
     """Write what a file says. organization: id or path, under which new points are created and in
@@ -63,13 +64,18 @@ def run_import(
 
     All rows or none; with partial, the good ones. Needs `integrator` or `admin` there, and for
     each point that a row changes where that is. Blocks: call it in a thread. keep_on: called now
-    and then; raises to stop, and then nothing was written. before_commit: called last in the
-    transaction that writes, if there is one; raises to undo it.
+    and then; raises to stop, and then nothing was written. after_look: called when it is known
+    which rows are refused, before anything is written; again, if that had to be found out again.
+    before_commit: called last in the transaction that writes, if there is one; raises to undo it.
     Raises: NotFound, Forbidden, Conflict, VersionMismatch, DatabaseAway.
     """
-    attempt = _Attempt(database, principal, staging, organization, partial, keep_on, before_commit)
+    attempt = _Attempt(
+        *(database, principal, staging, organization, partial),
+        *(keep_on, after_look, before_commit),
+    )
     for number in range(1, ATTEMPTS + 1):
         looked = database.read_now(attempt.look)
+        after_look()
         counts = staging.counts()
         if dry_run or (counts["refused"] and not partial):
             break
@@ -100,6 +106,7 @@ class _Attempt:
     organization: str
     partial: bool
     keep_on: Callable[[], None]
+    after_look: Callable[[], None]
     before_commit: Callable[[Connection, ImportReport], None]
     since: str = dataclasses.field(default_factory=lambda: _id_of(time.time_ns() // 1_000_000))
 
@@ -130,6 +137,7 @@ class _Attempt:
                 if not is_last:
                     raise _Stale
                 looked = self.look(connection)
+                self.after_look()
                 if self.staging.counts()["refused"] and not self.partial:
                     return self.report(looked, applied=False)
             widen_cache(connection)

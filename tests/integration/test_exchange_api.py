@@ -5,6 +5,7 @@ import dataclasses
 import io
 import types
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,10 +22,10 @@ pytest_plugins = ["core_api"]
 
 
 @pytest.fixture
-async def api(core_api: CoreApi) -> AsyncIterator[CoreApi]:
+async def api(core_api: CoreApi, tmp_path: Path) -> AsyncIterator[CoreApi]:
     """The core's users and organisations behind the routes of exchange and jobs."""
     app = FastAPI()
-    background = Jobs(core_api.context.database)
+    background = Jobs(core_api.context.database, node="a", folder=tmp_path / "imports")
     app.state.services = types.SimpleNamespace(jobs=background, nudge=lambda: None)
     routers = (exchange.router, organizations.router, points.router, jobs.router)
     install_api(app, core_api.context, routers)

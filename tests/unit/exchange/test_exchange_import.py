@@ -2,6 +2,7 @@
 
 import csv
 import io
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from registry import changes, organizations, points, shares
+from registry.database import Database
+from registry.errors import DatabaseAway
 from registry.exchange.exporting import csv_lines, exported, geojson_pieces, row_of, write_xlsx
 from registry.exchange.files import FORMATS, Format
 from registry.exchange.importing import ImportReport, run_import
@@ -207,6 +210,126 @@ def test_a_cancelled_import_writes_nothing(district: Registry, load: Import) -> 
             break
     assert limit > 2
     assert len(everything(district)) == 2
+
+
+def test_what_is_written_meanwhile_is_seen(district: Registry, load: Import) -> None:
+    mine = add(district, name="m", place="x")
+    looks = 0
+
+    def somebody_writes() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            add(district, name="a", code=CODE)
+            district(points.update, SYSTEM, mine.id, {"place": "y"})
+
+    text = f"id,code,name,channel\n,{CODE},b,\n{mine.id},,,5\n"
+    report, refused = load(text, after_look=somebody_writes)
+    assert (refused, looks) == ([], 2)
+    assert counts(report) == (0, 2, 0, 0)
+    found = {
+        point.id: (point.name, point.place, point.channel_number) for point in everything(district)
+    }
+    assert found.pop(mine.id) == ("m", "y", 5)
+    assert list(found.values()) == [("b", "", None)]
+
+
+def test_a_district_where_everybody_writes_is_looked_at_last_while_nobody_can(
+    district: Registry, load: Import
+) -> None:
+    looks = 0
+
+    def somebody_writes() -> None:
+        nonlocal looks
+        looks += 1
+        if looks <= 3:
+            add(district, name="z", place=str(looks))
+
+    report, refused = load("name,place\nz,1\nz,9\n", after_look=somebody_writes)
+    assert (refused, looks) == ([], 4)
+    assert (report.applied, *counts(report)) == (True, 1, 0, 1, 0)
+
+
+def test_what_ends_with_the_transaction_can_undo_it(district: Registry, load: Import) -> None:
+    def refuse_it(connection: Any, report: ImportReport) -> None:
+        assert (report.applied, report.created) == (True, 2)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        load("name\na\nb\n", before_commit=refuse_it)
+    assert everything(district) == []
+    assert district(changes.page, SYSTEM, kind="point").items == ()
+
+
+@ON_SQLITE
+def test_other_writers_of_sqlite_wait_and_are_told_to_come_again(
+    district: Registry, load: Import, database_url: str
+) -> None:
+    other = Database(database_url, busy_timeout_s=0.05)
+    told: list[int] = []
+
+    def write_too(_connection: Any, _report: ImportReport) -> None:
+        new = NewPoint(organization="d", name="x")
+        assert other.read_now(lambda c: organizations.get(c, SYSTEM, "d")).path == "d"
+        with pytest.raises(DatabaseAway) as refused:
+            other.write_now(lambda c: points.create(c, SYSTEM, new))
+        told.append(refused.value.retry_after_s)
+
+    try:
+        report, _ = load("name\na\n", before_commit=write_too)
+    finally:
+        other.close_now()
+    assert told == [2]
+    assert report.write_lock_s >= 0.05
+    # What was widened for the import is as before.
+    cache = district.database.write_now(lambda c: c.exec_driver_sql("PRAGMA cache_size").scalar())
+    assert cache == -16_000
+
+
+@ON_SQLITE
+def test_an_import_waits_for_another(district: Registry, load: Import, database_url: str) -> None:
+    waiting = Database(database_url, busy_timeout_s=0.05)
+    asked = 0
+
+    def keep_on() -> None:
+        nonlocal asked
+        asked += 1
+
+    def import_too(_connection: Any, _report: ImportReport) -> None:
+        released = threading.Event()
+        thread = threading.Thread(target=second, args=(released,))
+        thread.start()
+        threads.append(thread)
+        released.wait(20)
+
+    threads: list[threading.Thread] = []
+    reports: list[ImportReport] = []
+
+    def second(released: threading.Event) -> None:
+        def keep_on_then_release() -> None:
+            keep_on()
+            if asked > 12:
+                released.set()
+
+        staging = Staging(folder / "second.db")
+        try:
+            staging.fill(folder / "second.csv", "csv", None)
+            reports.append(run_import(waiting, SYSTEM, staging, "d", keep_on=keep_on_then_release))
+        finally:
+            released.set()
+            staging.close()
+
+    folder = Path(database_url.removeprefix("sqlite:///")).parent
+    (folder / "second.csv").write_text("name\nb\n")
+    try:
+        load("name\na\n", before_commit=import_too)
+        for thread in threads:
+            thread.join(20)
+    finally:
+        waiting.close_now()
+    assert asked > 12
+    assert [each.applied for each in reports] == [True]
+    assert {each.name for each in everything(district)} == {"a", "b"}
 
 
 def integrator(path: str) -> Principal:
