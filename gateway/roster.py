@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from adapters.base import Adapter, RadioTraits
 from adapters.catalog import load as load_kind
 from adapters.errors import AdapterError
+from gateway.agents.budget import Budget
 from gateway.agents.build import radio_adapter
 from gateway.agents.cameras import OpenSecret, device_adapter
 from gateway.agents.device import BoundPoint, DeviceAgent, StatusChange, StatusWriter
@@ -44,6 +45,7 @@ log = structlog.get_logger("roster")
 
 LOOK_EVERY_S = 2.0
 FULL_LOOK_EVERY_S = 15.0
+RADIO_ATTEMPTS = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class Roster:
         self._bridge = bridge
         self._run_agents = run_agents
         self.fleet = Fleet()
+        # A radio system never waits for the cameras of a district that come back.
+        self._radio_budget = Budget(RADIO_ATTEMPTS)
         self._writer = StatusWriter()
         self._unrecognised = UnrecognisedLog()
         self._runs: dict[str, _Run] = {}
@@ -258,7 +262,7 @@ class Roster:
             make=make,
             traits=traits_of(system.adapter),
             channels=tuple(_channel(channel) for channel in run.channels),
-            budget=self.fleet.budget,
+            budget=self._radio_budget,
         )
 
     # --- status, to the registry ----------------------------------------------------------------
