@@ -133,7 +133,7 @@ class Aac:
         if self._config.object_type in (5, 29):
             self.frame_ticks *= 2
         self._partial: list[bytes] = []
-        self._wanted = 0
+        self._wanted = self._have = 0
 
     def format(self, track: int) -> TrackFormat:
         return TrackFormat(
@@ -147,7 +147,7 @@ class Aac:
 
     def reset(self) -> None:
         self._partial.clear()
-        self._wanted = 0
+        self._wanted = self._have = 0
 
     def push(self, payload: bytes) -> list[bytes]:
         """See `AudioCodec.push`."""
@@ -185,14 +185,14 @@ class Aac:
             self.reset()
             raise ProtocolViolation("an AAC fragment that cannot be")
         if size != self._wanted:
-            self._partial, self._wanted = [], size
+            self._partial, self._wanted, self._have = [], size, 0
         self._partial.append(piece)
-        have = sum(map(len, self._partial))
-        if have < size:
+        self._have += len(piece)
+        if self._have < size:
             return []
         frame = b"".join(self._partial)
         self.reset()
-        if have > size:
+        if len(frame) > size:
             raise ProtocolViolation("AAC fragments that are longer than their frame")
         return [frame]
 

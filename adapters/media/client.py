@@ -34,7 +34,7 @@ class RtspClient:
     ) -> None:
         self.address = address
         self.session = ""
-        self.on_packet: Callable[[int, bytes], None] = lambda channel, payload: None
+        self._handlers: wire.Handlers = {}
         self.on_lost: Callable[[AdapterError], None] = lambda error: None
         self._credentials = credentials
         self._limits = limits
@@ -60,16 +60,16 @@ class RtspClient:
         ours, theirs = (transport.get_extra_info(name) for name in ("sockname", "peername"))
         return ours[0], theirs[0]
 
-    def deliver(self, on_packet: Callable[[int, bytes], None]) -> None:
-        """Call on_packet(channel, payload) for every interleaved packet from now on."""
-        self.on_packet = on_packet
+    def deliver(self, handlers: wire.Handlers) -> None:
+        """Give interleaved packets to the handlers of their channels from now on."""
+        self._handlers = handlers
         if self._link is not None:
-            self._link.on_packet = on_packet
+            self._link.handlers = handlers
 
     async def connect(self) -> None:
         """Raises: Unreachable, TimedOut, InvalidSettings (certificate)."""
         link = await dial(self.address, self._limits.connect_s, self._certificate_sha256)
-        link.on_packet = self.on_packet
+        link.handlers = self._handlers
         link.on_lost = self._fail
         self._link = link
 

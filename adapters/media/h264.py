@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from adapters.errors import NotSupported, ProtocolViolation
 from adapters.media.bits import BitReader, unescape
-from adapters.media.nal import MAX_NAL_BYTES, NalKind, VideoFormat
+from adapters.media.nal import MAX_FRAGMENTS, MAX_NAL_BYTES, NalKind, VideoFormat
 
 IDR, SEI, SPS, PPS, DELIMITER, FILLER = 5, 6, 7, 8, 9, 12
 STAP_A, FU_A = 24, 28
@@ -153,10 +153,20 @@ class H264Depacketiser:
     def __init__(self) -> None:
         self._fragments: list[bytes] = []
         self._size = 0
+        self.continuation = b""
 
     def reset(self) -> None:
         self._fragments.clear()
         self._size = 0
+        self.continuation = b""
+
+    def extend(self, piece: bytes) -> None:
+        """See `Depacketiser.extend`."""
+        self._fragments.append(piece)
+        self._size += len(piece)
+        if self._size > MAX_NAL_BYTES or len(self._fragments) > MAX_FRAGMENTS:
+            self.reset()
+            raise ProtocolViolation(f"an H.264 unit of more than {MAX_NAL_BYTES} bytes")
 
     def push(self, payload: bytes) -> list[bytes]:
         """See `Depacketiser.push`."""
@@ -183,13 +193,10 @@ class H264Depacketiser:
         if header & 0x80:
             self._fragments = [bytes((indicator & 0xE0 | header & 0x1F,))]
             self._size = 1
+            self.continuation = bytes((indicator, header & 0x1F))
         elif not self._fragments:
             raise ProtocolViolation("an H.264 fragment without its beginning")
-        self._fragments.append(payload[2:])
-        self._size += size - 2
-        if self._size > MAX_NAL_BYTES:
-            self.reset()
-            raise ProtocolViolation(f"an H.264 unit of more than {MAX_NAL_BYTES} bytes")
+        self.extend(payload[2:])
         if not header & 0x40:
             return []
         nal = b"".join(self._fragments)
@@ -219,19 +226,20 @@ def _kind(nal_type: int) -> NalKind:
     return NalKind.DELIMITER if nal_type in (DELIMITER, FILLER) else NalKind.OTHER
 
 
-_KINDS = tuple(_kind(nal_type) for nal_type in range(32))
+_KINDS = tuple(_kind(first & 0x1F) for first in range(256))
 
 
 class H264:
     """The codec as `NalCodec`."""
 
     name = "h264"
+    kinds = _KINDS
 
     def depacketiser(self) -> H264Depacketiser:
         return H264Depacketiser()
 
     def kind(self, nal: bytes) -> NalKind:
-        return _KINDS[nal[0] & 0x1F]
+        return _KINDS[nal[0]]
 
     def begins_picture(self, nal: bytes) -> bool:
         # first_mb_in_slice is 0, coded as a single 1 bit; partitions B and C never begin one.
@@ -244,7 +252,10 @@ class H264:
         kind = nal[0] & 0x1F
         # An SPS has profile, constraints and level (3 bytes) before its id.
         start = 4 if kind == SPS else 1
-        return kind, BitReader(unescape(nal[start : start + 8])).ue()
+        number = BitReader(unescape(nal[start : start + 8])).ue()
+        if number > (31 if kind == SPS else 255):
+            raise ProtocolViolation(f"a parameter set of H.264 with the number {number}")
+        return kind, number
 
     def parameter_sets_of(self, fmtp: Mapping[str, str]) -> list[bytes]:
         return decode_sets(fmtp.get("sprop-parameter-sets", ""))

@@ -11,7 +11,7 @@ from adapters.media.h265_timing import (
     frame_rate_of_vps,
     profile_tier_level,
 )
-from adapters.media.nal import MAX_NAL_BYTES, NalKind, VideoFormat
+from adapters.media.nal import MAX_FRAGMENTS, MAX_NAL_BYTES, NalKind, VideoFormat
 
 VPS, SPS, PPS, DELIMITER, FILLER = 32, 33, 34, 35, 38
 RASL_N, RASL_R = 8, 9
@@ -106,10 +106,20 @@ class H265Depacketiser:
     def __init__(self) -> None:
         self._fragments: list[bytes] = []
         self._size = 0
+        self.continuation = b""
 
     def reset(self) -> None:
         self._fragments.clear()
         self._size = 0
+        self.continuation = b""
+
+    def extend(self, piece: bytes) -> None:
+        """See `Depacketiser.extend`."""
+        self._fragments.append(piece)
+        self._size += len(piece)
+        if self._size > MAX_NAL_BYTES or len(self._fragments) > MAX_FRAGMENTS:
+            self.reset()
+            raise ProtocolViolation(f"an H.265 unit of more than {MAX_NAL_BYTES} bytes")
 
     def push(self, payload: bytes) -> list[bytes]:
         """See `Depacketiser.push`."""
@@ -136,13 +146,10 @@ class H265Depacketiser:
             kind = header & 0x3F
             self._fragments = [bytes((payload[0] & 0x81 | kind << 1, payload[1]))]
             self._size = 2
+            self.continuation = payload[:2] + bytes((kind,))
         elif not self._fragments:
             raise ProtocolViolation("an H.265 fragment without its beginning")
-        self._fragments.append(payload[3:])
-        self._size += len(payload) - 3
-        if self._size > MAX_NAL_BYTES:
-            self.reset()
-            raise ProtocolViolation(f"an H.265 unit of more than {MAX_NAL_BYTES} bytes")
+        self.extend(payload[3:])
         if not header & 0x40:
             return []
         nal = b"".join(self._fragments)
@@ -174,19 +181,20 @@ def _kind(kind: int) -> NalKind:
     return NalKind.DELIMITER if kind in (DELIMITER, FILLER) else NalKind.OTHER
 
 
-_KINDS = tuple(_kind(kind) for kind in range(64))
+_KINDS = tuple(_kind(first >> 1 & 0x3F) for first in range(256))
 
 
 class H265:
     """The codec as `NalCodec`."""
 
     name = "h265"
+    kinds = _KINDS
 
     def depacketiser(self) -> H265Depacketiser:
         return H265Depacketiser()
 
     def kind(self, nal: bytes) -> NalKind:
-        return _KINDS[(nal[0] >> 1) & 0x3F]
+        return _KINDS[nal[0]]
 
     def begins_picture(self, nal: bytes) -> bool:
         return len(nal) > 2 and nal[2] >= 0x80
@@ -204,7 +212,10 @@ class H265:
             sub_layers = bits.read(3) + 1
             bits.read(1)
             profile_tier_level(bits, sub_layers)
-        return kind, bits.ue()
+        number = bits.ue()
+        if number > (15 if kind == SPS else 63):
+            raise ProtocolViolation(f"a parameter set of H.265 with the number {number}")
+        return kind, number
 
     def parameter_sets_of(self, fmtp: Mapping[str, str]) -> list[bytes]:
         names = ("sprop-vps", "sprop-sps", "sprop-pps")

@@ -26,7 +26,7 @@ class RtspLink(asyncio.Protocol):
         self._heard_bytes = 0
         self.transport: asyncio.Transport | None = None
         self.closed: asyncio.Future[None] = loop.create_future()
-        self.on_packet: Callable[[int, bytes], None] = lambda channel, payload: None
+        self.handlers: wire.Handlers = {}
         self.on_lost: Callable[[AdapterError], None] = lambda error: None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -36,7 +36,7 @@ class RtspLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard_bytes += len(data)
         try:
-            for message in self._reader.feed(data, self.on_packet):
+            for message in self._reader.feed(data, self.handlers):
                 if not isinstance(message, wire.Interleaved):
                     self._understood = True
                     self._text(message)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 MAX_NAL_BYTES = 8 * 1024 * 1024
+MAX_FRAGMENTS = 65_536
+"""Pieces of one unit: a peer that sends single bytes must not cost a hundred times their size."""
 
 
 class NalKind(enum.Enum):
@@ -32,10 +34,19 @@ class VideoFormat:
 
 
 class Depacketiser(Protocol):
-    """Turns RTP payloads of one track into NAL units."""
+    """Turns RTP payloads of one track into NAL units.
+
+    continuation: what the payload of a fragment begins with that goes on with the unit that is
+    half received; empty where none is.
+    """
+
+    continuation: bytes
 
     def push(self, payload: bytes) -> list[bytes]:
         """The NAL units that this payload completes. Raises: ProtocolViolation, NotSupported."""
+
+    def extend(self, piece: bytes) -> None:
+        """Go on with what follows `continuation` in such a payload. Raises: ProtocolViolation."""
 
     def reset(self) -> None:
         """Forget a half-received unit, after a loss."""
@@ -45,6 +56,8 @@ class NalCodec(Protocol):
     """One codec whose access units are made of NAL units."""
 
     name: str
+    kinds: tuple[NalKind, ...]
+    """What a NAL unit is, by its first byte."""
 
     def depacketiser(self) -> Depacketiser: ...
 

@@ -78,7 +78,7 @@ class RtspStream:
         """reader: empty for whichever can. Raises: AdapterError."""
         session = self._session
         session.on_lost = self._queue.fail
-        session.deliver(self._on_packet)
+        session.deliver(self._handlers)
         await session.options()
         description = await session.describe()
         media, codec = self._choose(description, reader)
@@ -124,11 +124,6 @@ class RtspStream:
 
     # --- packets ------------------------------------------------------------------------------
 
-    def _on_packet(self, channel: int, payload: bytes) -> None:
-        handler = self._handlers.get(channel)
-        if handler is not None:
-            handler(payload)
-
     def _read_video(self, channel: int, media: Media, codec: NalCodec | None) -> None:
         if codec is None:
             self._handlers[channel] = self._through_pyav(media, self._put_video)
@@ -141,12 +136,14 @@ class RtspStream:
         )
         self._video = track
         self.counters = counters = track.counters
-        put = self._put_video
+        put, track_take = self._put_video, track.take
 
         def take(data: bytes) -> None:
             try:
-                for item in track.take(data):
-                    put(item)
+                items = track_take(data)
+                if items:
+                    for item in items:
+                        put(item)
             except ProtocolViolation:
                 counters.bad += 1
             except NotSupported as error:
@@ -276,5 +273,5 @@ async def open_rtsp(
             await stream.play(audio=audio, reader=reader)
             yield stream
         finally:
-            session.deliver(lambda channel, payload: None)
+            session.deliver({})
             await stream.aclose()

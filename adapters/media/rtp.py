@@ -51,27 +51,28 @@ class SequenceOrder:
     """Follows the sequence numbers of one sender.
 
     A jump backwards is believed when the next packet continues there, as RFC 3550 A.1 advises for
-    senders that restart. lost: packets that never came, as far as the numbers tell.
+    senders that restart. lost: packets that never came, as far as the numbers tell. expected: the
+    number that comes next, -1 before the first. restart: where a jump backwards would go on.
     """
 
     def __init__(self) -> None:
-        self._expected: int | None = None
-        self._restart: int | None = None
+        self.expected = -1
+        self.restart: int | None = None
         self.lost = 0
 
     def see(self, sequence: int) -> Arrival:
-        if sequence == self._expected or self._expected is None:
-            first = self._expected is None
-            self._expected = (sequence + 1) & 0xFFFF
-            self._restart = None
-            return Arrival.GAP if first else Arrival.NEXT
-        ahead = (sequence - self._expected) & 0xFFFF
-        if ahead < 0x8000 or sequence == self._restart:
+        expected = self.expected
+        if sequence == expected or expected < 0:
+            self.expected = (sequence + 1) & 0xFFFF
+            self.restart = None
+            return Arrival.GAP if expected < 0 else Arrival.NEXT
+        ahead = (sequence - expected) & 0xFFFF
+        if ahead < 0x8000 or sequence == self.restart:
             self.lost += ahead if ahead < 0x8000 else 1
-            self._expected = (sequence + 1) & 0xFFFF
-            self._restart = None
+            self.expected = (sequence + 1) & 0xFFFF
+            self.restart = None
             return Arrival.GAP
-        self._restart = (sequence + 1) & 0xFFFF
+        self.restart = (sequence + 1) & 0xFFFF
         return Arrival.LATE
 
 

@@ -42,8 +42,6 @@ _MEANINGS = {
 }
 _REPORT_S = 5.0
 
-OnPacket = Callable[[int, bytes], None]
-
 
 class RtspSession:
     """One client session. Use `open_session`.
@@ -75,7 +73,7 @@ class RtspSession:
         self._next_alive_s = self._next_report_s = self._last_packet_s = 0.0
         self._seen_packets = 0
         self._lost = False
-        self._on_packet: OnPacket = lambda channel, payload: None
+        self._handlers: wire.Handlers = {}
 
     @property
     def location(self) -> str:
@@ -87,11 +85,15 @@ class RtspSession:
         """Datagrams that came from somebody else."""
         return sum(pair.foreign for pair in self._pairs)
 
-    def deliver(self, on_packet: OnPacket) -> None:
-        """Call on_packet(channel, payload) for every packet from now on. A track's RTCP comes on
-        the channel after its RTP, over UDP too."""
-        self._on_packet = on_packet
-        self._client.deliver(on_packet)
+    def deliver(self, handlers: wire.Handlers) -> None:
+        """Give packets to the handlers of their channels from now on. A track's RTCP comes on the
+        channel after its RTP, over UDP too."""
+        self._handlers = handlers
+        self._client.deliver(handlers)
+
+    def _deliver(self, channel: int, data: bytes) -> None:
+        if handler := self._handlers.get(channel):
+            handler(data)
 
     # --- requests -----------------------------------------------------------------------------
 
@@ -151,8 +153,8 @@ class RtspSession:
             wanted = f"RTP/AVP/TCP;unicast;interleaved={channel}-{channel + 1}"
             return await self._client.request("SETUP", url, {"Transport": wanted}), None
         pair = PortPair(
-            lambda data: self._on_packet(channel, data),
-            lambda data: self._on_packet(channel + 1, data),
+            lambda data: self._deliver(channel, data),
+            lambda data: self._deliver(channel + 1, data),
         )
         self._pairs.append(pair)
         await pair.open(self._client.endpoints()[0])
@@ -278,7 +280,7 @@ class RtspSession:
         credentials = self._credentials if trusted else None
         pin = self._pin if target.host == self.address.host else ""
         self._client = RtspClient(target, credentials, self._limits, pin)
-        self._client.deliver(self._on_packet)
+        self._client.deliver(self._handlers)
         await self.connect()
 
     def _check(self, method: str, response: wire.Response) -> None:

@@ -44,7 +44,8 @@ class ServerRequest(NamedTuple):
 
 
 Message = Interleaved | Response | ServerRequest
-OnPacket = Callable[[int, bytes], None]
+Handlers = Mapping[int, Callable[[bytes], None]]
+"""Who takes the packets of each channel."""
 
 
 def request(method: str, url: str, cseq: int, headers: Mapping[str, str]) -> bytes:
@@ -75,14 +76,16 @@ class WireReader:
         self.junk_bytes = 0
         self.packets = 0
 
-    def feed(self, data: bytes, on_packet: OnPacket | None = None) -> list[Message]:
-        """The messages that this piece completes. Packets go to on_packet(channel, payload)
-        instead, where there is one: there are thousands a second.
+    def feed(self, data: bytes, handlers: Handlers | None = None) -> list[Message]:
+        """The messages that this piece completes.
 
+        handlers: with them packets go to the handler of their channel instead, or nowhere: there
+        are thousands a second.
         Raises: ProtocolViolation when the peer does not speak RTSP.
         """
         buffer = self._rest + data if self._rest else data
         messages: list[Message] = []
+        before = self.packets
         at, end = 0, len(buffer)
         while at < end:
             if buffer[at] == _DOLLAR:
@@ -91,18 +94,18 @@ class WireReader:
                 stop = at + 4 + (buffer[at + 2] << 8 | buffer[at + 3])
                 if stop > end:
                     break
-                payload = buffer[at + 4 : stop]
-                self._junk = 0
                 self.packets += 1
-                if on_packet is None:
-                    messages.append(Interleaved(buffer[at + 1], payload))
-                else:
-                    on_packet(buffer[at + 1], payload)
+                if handlers is None:
+                    messages.append(Interleaved(buffer[at + 1], buffer[at + 4 : stop]))
+                elif handler := handlers.get(buffer[at + 1]):
+                    handler(buffer[at + 4 : stop])
             else:
                 stop = self._text(buffer, at, messages)
                 if stop < 0:
                     break
             at = stop
+        if self.packets != before:
+            self._junk = 0
         self._rest = buffer[at:] if at else buffer
         return messages
 

@@ -1,5 +1,6 @@
 """From RTP packets to access units: loss, joining in the middle, markers, changing formats."""
 
+import contextlib
 import random
 
 import pytest
@@ -17,8 +18,10 @@ from media_samples import (
 )
 
 from adapters.base import AccessUnit, MediaItem, TrackFormat
+from adapters.errors import NotSupported, ProtocolViolation
 from adapters.media.h264 import H264
 from adapters.media.h265 import H265
+from adapters.media.nal import MAX_FRAGMENTS
 from adapters.media.rtp import parse_rtp
 from adapters.media.track import VideoTrack
 
@@ -208,3 +211,82 @@ def test_any_packets_are_survived(data: list[bytes], codec: str) -> None:
         ):
             track.push(packet)
     assert track.counters.packets <= len(data)
+
+
+# --- packets as they come ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_the_quick_way_through_gives_what_the_slow_one_gives(
+    codec: str, data: st.DataObject
+) -> None:
+    stream = [packet for unit in rtp_stream(sample(codec, 320, 180)) for packet in unit]
+    order = list(range(len(stream)))
+    for _ in range(data.draw(st.integers(0, 12))):
+        at = data.draw(st.integers(0, len(order) - 2))
+        match data.draw(st.sampled_from(("lose", "swap", "repeat", "cut"))):
+            case "lose":
+                del order[at]
+            case "swap":
+                order[at], order[at + 1] = order[at + 1], order[at]
+            case "repeat":
+                order.insert(at, order[at])
+            case "cut":
+                stream[order[at]] = stream[order[at]][:14]
+    quick, slow = (VideoTrack(CODECS[codec]()) for _ in range(2))
+    quick.expect(96)
+    for number in order:
+        assert list(quick.take(stream[number])) == slow.push(parse_rtp(stream[number]))
+    assert quick.counters == slow.counters
+
+
+@given(packets=st.lists(st.binary(max_size=40), max_size=30))
+def test_any_packets_are_read_or_refused(packets: list[bytes]) -> None:
+    for codec in CODECS.values():
+        track = VideoTrack(codec())
+        track.expect(96)
+        for packet in packets:
+            with contextlib.suppress(ProtocolViolation, NotSupported):
+                track.take(packet)
+                track.take(rtp(1, 1, packet))
+
+
+def test_another_payload_type_between_the_packets() -> None:
+    clip = sample()
+    track = VideoTrack(H264())
+    track.expect(96)
+    items: list[MediaItem] = []
+    for unit in rtp_stream(clip):
+        for packet in unit:
+            items += track.take(packet)
+            items += track.take(rtp(9, 9, b"\x41strange", payload_type=97))
+    assert len(units(items)) == len(clip.units)
+    assert track.counters.lost == 0
+    assert track.counters.other == sum(map(len, rtp_stream(clip)))
+
+
+def test_a_camera_that_lies_about_its_payload_type() -> None:
+    clip = sample()
+    track = VideoTrack(H264())
+    track.expect(98)
+    assert not track.take(rtp(9, 9, b"", payload_type=72))  # a report, which is no picture
+    items = [item for unit in rtp_stream(clip) for data in unit for item in track.take(data)]
+    assert len(units(items)) == len(clip.units)
+
+
+def test_shreds_are_refused_before_they_fill_the_memory() -> None:
+    track = VideoTrack(H264())
+    shreds = b"\x78" + b"\x00\x01\x06" * 400
+    for number in range(30):
+        track.push(parse_rtp(rtp(number, 1, shreds)))
+    assert track.counters.bad
+    depacketiser = H264().depacketiser()
+    depacketiser.push(b"\x7c\x85x")
+    for _ in range(MAX_FRAGMENTS - 2):
+        depacketiser.push(b"\x7c\x05x")
+    with pytest.raises(ProtocolViolation):
+        depacketiser.push(b"\x7c\x05x")
+    with pytest.raises(ProtocolViolation, match="number"):
+        H264().parameter_key(b"\x68\x00\x00\x80\x00\x00\x00\x00\x00")

@@ -46,7 +46,11 @@ def test_packets_go_to_who_wants_them() -> None:
     packets: list[tuple[int, bytes]] = []
     stream = packet(0, b"one") + ANSWER + packet(1, b"two")
     reader = WireReader()
-    messages = reader.feed(stream, lambda channel, payload: packets.append((channel, payload)))
+    handlers = {
+        channel: lambda payload, channel=channel: packets.append((channel, payload))
+        for channel in range(2)
+    }
+    messages = reader.feed(stream, handlers)
     assert [type(message) for message in messages] == [Response]
     assert packets == [(0, b"one"), (1, b"two")]
     assert reader.packets == 2
