@@ -126,6 +126,9 @@ class Jurisdictions:
             best[points[inside]] = rank
         return best
 
+    def __len__(self) -> int:
+        return len(self._ranked)
+
     def at(self, rank: int) -> Jurisdiction:
         return self._ranked[rank]
 

@@ -5,13 +5,26 @@ no longer true. A point is looked up among the polygons at and below its home, s
 of an organisation concerns exactly the points that were created or imported under it or below.
 """
 
+import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy
-from sqlalchemy import Connection, bindparam, func, insert, select
+from numpy.typing import NDArray
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Text,
+    bindparam,
+    cast,
+    func,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy import update as sql_update
 
 from registry import organizations, rows, sharing
@@ -19,12 +32,17 @@ from registry.errors import Conflict
 from registry.identity import new_id, now
 from registry.jurisdictions import Explanation, Jurisdictions, Overlap
 from registry.models import CHANGES, ORGANIZATIONS, POINTS
-from registry.paging import AnyRow
 from registry.partition import ADMINISTER, Principal, require, within
+from registry.point_counts import counted_at_once
 
 _P = POINTS.c
 _O = ORGANIZATIONS.c
 _CHUNK = 20_000
+_FEW = 2_000
+"""Points that are counted one by one: fewer than it takes to count all of their owners' anew."""
+_BY = ("explicit", "polygon", "none")
+_EXPLICIT, _POLYGON, _NONE = range(3)
+_BY_NUMBER = {each: number for number, each in enumerate(_BY)}
 MAX_LISTED = 1_000
 MAX_OVERLAPS = 200
 
@@ -91,59 +109,138 @@ class Plan:
 class _Planning:
     """What is gathered over all homes."""
 
-    def __init__(self, paths: Mapping[str, str]) -> None:
-        self.paths = paths
+    def __init__(self, connection: Connection, stamp: Stamp, include_explicit: bool) -> None:
         self.changes: list[_Change] = []
-        self.moves: list[PlannedMove] = []
+        self.reasons: list[tuple[_Change, Explanation]] = []
         self.flows: Counter[tuple[str, str, str]] = Counter()
         self.examined = 0
+        self.explicit = 0
         self.without_position = 0
         self.unassigned = 0
+        self._connection = connection
+        self._paths = [path for _, _, path in stamp]
+        self._ids = [each_id for each_id, _, _ in stamp]
+        self._numbers = {each_id: number for number, each_id in enumerate(self._ids)}
+        self._include_explicit = include_explicit
+        self._polygons: dict[int, tuple[Jurisdictions, NDArray[numpy.int64]]] = {}
 
-    def take(self, found: Sequence[AnyRow], home_id: str, polygons: Jurisdictions) -> None:
-        """Look up some points of one home."""
-        self.examined += len(found)
-        placed = numpy.array([row.longitude is not None for row in found], dtype=bool)
-        self.without_position += int(len(found) - placed.sum())
-        best = numpy.full(len(found), -1, dtype=numpy.int64)
-        best[placed] = polygons.ranks(
-            [row.longitude for row in found if row.longitude is not None],
-            [row.latitude for row in found if row.latitude is not None],
-        )
-        for row, rank in zip(found, best.tolist(), strict=True):
-            if rank >= 0:
-                target_id, assigned_by = polygons.at(rank).organization_id, "polygon"
-            elif row.assigned_by == "explicit":
-                # No polygon claims it: what somebody said stays.
-                continue
-            else:
-                target_id, assigned_by = home_id, "none"
-                self.unassigned += 1
-            if (row.organization_id, row.assigned_by) != (target_id, assigned_by):
-                self._change(row, target_id, assigned_by, polygons)
+    def take(self, found: Sequence[Sequence[Any]]) -> None:
+        """Look up some points, as `_chunks` gives them."""
+        if not found:
+            return
+        columns = list(zip(*found, strict=True))
+        homes = self._numbered(columns[5])
+        by = numpy.fromiter((_BY_NUMBER[each] for each in columns[6]), numpy.int64, len(found))
+        wanted = numpy.ones(len(found), bool) if self._include_explicit else by != _EXPLICIT
+        self.explicit += int(len(found) - wanted.sum())
+        owners = self._numbered(columns[4])
+        # None becomes NaN, which is nowhere.
+        places = numpy.array(columns[2:4], dtype=numpy.float64)
+        for home in numpy.unique(homes[wanted]).tolist():
+            self._take_home(
+                home, numpy.flatnonzero(wanted & (homes == home)), places, owners, by, columns
+            )
+
+    def _take_home(
+        self,
+        home: int,
+        which: NDArray[numpy.int64],
+        places: NDArray[numpy.float64],
+        owners: NDArray[numpy.int64],
+        by: NDArray[numpy.int64],
+        columns: Sequence[Sequence[Any]],
+    ) -> None:
+        """Look up those points of a chunk that have one home. which: their places in it."""
+        polygons, owner_of_rank = self._polygons_of(home)
+        self.examined += len(which)
+        placed = which[~numpy.isnan(places[0, which])]
+        self.without_position += len(which) - len(placed)
+        rank = numpy.full(len(owners), -1, dtype=numpy.int64)
+        rank[placed] = polygons.ranks(places[0, placed], places[1, placed])
+        # No polygon claims an explicit one: what somebody said stays.
+        which = which[(rank[which] >= 0) | (by[which] != _EXPLICIT)]
+        covered = rank[which] >= 0
+        self.unassigned += int(len(which) - covered.sum())
+        target = numpy.where(covered, owner_of_rank[rank[which]], home)
+        target_by = numpy.where(covered, _POLYGON, _NONE)
+        changed = numpy.flatnonzero((target != owners[which]) | (target_by != by[which]))
+        for here in changed.tolist():
+            at = int(which[here])
+            self._change(
+                _Change(
+                    columns[0][at],
+                    columns[1][at],
+                    self._ids[owners[at]],
+                    self._ids[target[here]],
+                    columns[6][at],
+                    _BY[target_by[here]],
+                ),
+                polygons,
+                columns[2][at],
+                columns[3][at],
+            )
 
     def _change(
-        self, row: AnyRow, target_id: str, assigned_by: str, polygons: Jurisdictions
+        self,
+        change: _Change,
+        polygons: Jurisdictions,
+        longitude_deg: float | None,
+        latitude_deg: float | None,
     ) -> None:
-        self.changes.append(
-            _Change(
-                row.id, row.version, row.organization_id, target_id, row.assigned_by, assigned_by
+        self.changes.append(change)
+        self.flows[change.source_id, change.target_id, change.assigned_by] += 1
+        if len(self.reasons) < MAX_LISTED:
+            self.reasons.append((change, polygons.explain(longitude_deg, latitude_deg)))
+
+    def _polygons_of(self, home: int) -> tuple[Jurisdictions, NDArray[numpy.int64]]:
+        """The polygons of a home and below it, and the number of each one's organisation. The
+        last entry is for rank -1, and is not used."""
+        if home not in self._polygons:
+            polygons = organizations.load_jurisdictions(self._connection, self._paths[home])
+            numbers = [
+                self._numbers[polygons.at(rank).organization_id] for rank in range(len(polygons))
+            ]
+            self._polygons[home] = polygons, numpy.array([*numbers, -1], dtype=numpy.int64)
+        return self._polygons[home]
+
+    def _numbered(self, ids: Sequence[str]) -> NDArray[numpy.int64]:
+        """The place of each organisation in the stamp. Raises: Conflict for one that was made
+        while this was planned."""
+        try:
+            return numpy.fromiter(map(self._numbers.__getitem__, ids), numpy.int64, len(ids))
+        except KeyError:
+            raise Conflict("organizations changed while this was planned") from None
+
+    def moves(self) -> tuple[PlannedMove, ...]:
+        """The first 1,000, with their names."""
+        ids = [change.point_id for change, _ in self.reasons]
+        found = self._connection.execute(select(_P.id, _P.name).where(_P.id.in_(ids)))
+        names = {row.id: row.name for row in found}
+        return tuple(
+            PlannedMove(
+                point_id=change.point_id,
+                name=names.get(change.point_id, ""),
+                source=self._path(change.source_id),
+                target=self._path(change.target_id),
+                was_assigned_by=change.was_assigned_by,
+                assigned_by=change.assigned_by,
+                why=why,
+            )
+            for change, why in self.reasons
+        )
+
+    def flowing(self) -> tuple[Flow, ...]:
+        """Where how many go."""
+        return tuple(
+            Flow(source=source, target=target, assigned_by=assigned_by, points=number)
+            for (source, target, assigned_by), number in sorted(
+                ((self._path(source), self._path(target), assigned_by), number)
+                for (source, target, assigned_by), number in self.flows.items()
             )
         )
-        source, target = self.paths[row.organization_id], self.paths[target_id]
-        self.flows[source, target, assigned_by] += 1
-        if len(self.moves) < MAX_LISTED:
-            self.moves.append(
-                PlannedMove(
-                    point_id=row.id,
-                    name=row.name,
-                    source=source,
-                    target=target,
-                    was_assigned_by=row.assigned_by,
-                    assigned_by=assigned_by,
-                    why=polygons.explain(row.longitude, row.latitude),
-                )
-            )
+
+    def _path(self, organization_id: str) -> str:
+        return self._paths[self._numbers[organization_id]]
 
 
 def in_scope(connection: Connection, principal: Principal, reference: str) -> int:
@@ -166,40 +263,29 @@ def plan(
 
     include_explicit: points given explicitly go to the polygon that covers them, too; one that no
     polygon covers stays. progress: told how far it is.
-    Raises: NotFound, Forbidden.
+    Raises: NotFound, Forbidden; Conflict where organisations change meanwhile.
     """
     organization = organizations.get(connection, principal, reference)
     require(principal, ADMINISTER, organization.path)
     stamp = _stamp(connection, organization.path)
-    paths = {each_id: path for each_id, _, path in stamp}
-    counted = connection.execute(
-        select(_P.home_id, _P.assigned_by, func.count().label("points"))
-        .where(_homed(organization.path))
-        .group_by(_P.home_id, _P.assigned_by)
-        .order_by(_P.home_id)
-    ).all()
-    wanted = [row for row in counted if include_explicit or row.assigned_by != "explicit"]
-    total = sum(row.points for row in wanted)
-    planning = _Planning(paths)
-    for home_id in dict.fromkeys(row.home_id for row in wanted):
-        polygons = organizations.load_jurisdictions(connection, paths[home_id])
-        for chunk in _chunks(connection, home_id, include_explicit):
-            planning.take(chunk, home_id, polygons)
-            progress(planning.examined, total)
+    total = in_scope(connection, principal, organization.id)
+    planning = _Planning(connection, stamp, include_explicit)
+    done = 0
+    for chunk in _chunks(connection, organization.path):
+        planning.take(chunk)
+        done += len(chunk)
+        progress(done, total)
     everything = organizations.load_jurisdictions(connection, organization.path)
     return Plan(
         organization_id=organization.id,
         path=organization.path,
         examined=planning.examined,
-        explicit=sum(row.points for row in counted if row not in wanted),
+        explicit=planning.explicit,
         without_position=planning.without_position,
         unassigned=planning.unassigned,
         moved=len(planning.changes),
-        moves=tuple(planning.moves),
-        flows=tuple(
-            Flow(source=source, target=target, assigned_by=assigned_by, points=number)
-            for (source, target, assigned_by), number in sorted(planning.flows.items())
-        ),
+        moves=planning.moves(),
+        flows=planning.flowing(),
         overlaps=everything.overlaps()[:MAX_OVERLAPS],
         changes=tuple(planning.changes),
         stamp=stamp,
@@ -217,8 +303,12 @@ def apply(connection: Connection, principal: Principal, made: Plan) -> None:
     require(principal, ADMINISTER, organization.path)
     if _stamp(connection, organization.path) != made.stamp:
         raise Conflict("organizations changed since this was planned", other=organization.path)
-    for start in range(0, len(made.changes), _CHUNK):
-        _write(connection, principal, made.changes[start : start + _CHUNK], dict(_paths(made)))
+    paths = {each_id: path for each_id, _, path in made.stamp}
+    touched = {each for c in made.changes for each in (c.source_id, c.target_id)}
+    many = len(made.changes) > _FEW
+    with counted_at_once(connection, touched) if many else contextlib.nullcontext():
+        for start in range(0, len(made.changes), _CHUNK):
+            _write(connection, principal, made.changes[start : start + _CHUNK], paths)
     sharing.end_stale(connection, principal)
     details = {"moved": made.moved, "examined": made.examined, "unassigned": made.unassigned}
     rows.record(
@@ -226,36 +316,31 @@ def apply(connection: Connection, principal: Principal, made: Plan) -> None:
     )
 
 
-def _paths(made: Plan) -> list[tuple[str, str]]:
-    return [(each_id, path) for each_id, _, path in made.stamp]
-
-
 def _homed(path: str) -> Any:
     return _P.home_id.in_(select(_O.id).where(within(_O.path, path)))
 
 
-def _chunks(
-    connection: Connection, home_id: str, include_explicit: bool
-) -> Iterator[Sequence[AnyRow]]:
-    """The points of one home by and by, never all of them in memory."""
+def _chunks(connection: Connection, path: str) -> Iterator[Sequence[Sequence[Any]]]:
+    """The points whose home is at path or below, by and by and never all of them in memory: id,
+    version, longitude, latitude, owner, home, assigned_by."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    # PostgreSQL's own text of an id costs a third of a UUID object that is turned into one.
+    ids = [_P.id, _P.organization_id, _P.home_id]
+    point_id, owner, home = ids if on_sqlite else [cast(each, Text) for each in ids]
     statement = select(
-        _P.id,
-        _P.version,
-        _P.name,
-        _P.longitude,
-        _P.latitude,
-        _P.organization_id,
-        _P.assigned_by,
-    ).where(_P.home_id == home_id)
-    if not include_explicit:
-        statement = statement.where(_P.assigned_by != "explicit")
+        point_id, _P.version, _P.longitude, _P.latitude, owner, home, _P.assigned_by
+    ).where(_homed(path))
+    if on_sqlite:
+        # It reads on where it is, and sorts nothing: a page at a time would sort what is left.
+        yield from connection.execute(statement).partitions(_CHUNK)
+        return
     statement = statement.order_by(_P.id).limit(_CHUNK)
     found = connection.execute(statement).all()
     while found:
         yield found
         if len(found) < _CHUNK:
             return
-        found = connection.execute(statement.where(_P.id > found[-1].id)).all()
+        found = connection.execute(statement.where(_P.id > found[-1][0])).all()
 
 
 def _stamp(connection: Connection, path: str) -> Stamp:
@@ -267,26 +352,13 @@ def _stamp(connection: Connection, path: str) -> Stamp:
 def _write(
     connection: Connection,
     principal: Principal,
-    changes: tuple[_Change, ...],
+    changes: Sequence[_Change],
     paths: Mapping[str, str],
 ) -> None:
     at = now()
-    statement = (
-        sql_update(POINTS)
-        .where(_P.id == bindparam("of"), _P.version == bindparam("read"))
-        .values(
-            organization_id=bindparam("to"),
-            assigned_by=bindparam("by"),
-            version=_P.version + 1,
-            updated_at=at,
-        )
-    )
     written = connection.execute(
-        statement,
-        [
-            {"of": c.point_id, "read": c.version, "to": c.target_id, "by": c.assigned_by}
-            for c in changes
-        ],
+        _update(connection.dialect.name),
+        _values(connection.dialect.name, changes, at),
     )
     if written.rowcount != len(changes):
         raise Conflict("points changed since this was planned")
@@ -310,3 +382,41 @@ def _write(
             for c in changes
         ],
     )
+
+
+def _update(dialect: str) -> Executable:
+    """Changes owners, one point a run on SQLite, all in one on PostgreSQL, which counts what
+    changed once for each statement."""
+    if dialect == "sqlite":
+        return (
+            sql_update(POINTS)
+            .where(_P.id == bindparam("of"), _P.version == bindparam("read"))
+            .values(
+                organization_id=bindparam("to"),
+                assigned_by=bindparam("by"),
+                version=_P.version + 1,
+                updated_at=bindparam("at"),
+            )
+        )
+    return text(
+        "UPDATE points SET organization_id = c.owner, assigned_by = c.by, "
+        "version = version + 1, updated_at = :at "
+        "FROM unnest(CAST(:ids AS uuid[]), CAST(:versions AS int[]), CAST(:owners AS uuid[]), "
+        "CAST(:bys AS text[])) AS c (of, read, owner, by) "
+        "WHERE points.id = c.of AND points.version = c.read"
+    )
+
+
+def _values(dialect: str, changes: Sequence[_Change], at: datetime) -> Any:
+    if dialect == "sqlite":
+        return [
+            {"of": c.point_id, "read": c.version, "to": c.target_id, "by": c.assigned_by, "at": at}
+            for c in changes
+        ]
+    return {
+        "at": at,
+        "ids": [c.point_id for c in changes],
+        "versions": [c.version for c in changes],
+        "owners": [c.target_id for c in changes],
+        "bys": [c.assigned_by for c in changes],
+    }

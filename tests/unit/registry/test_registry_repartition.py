@@ -269,3 +269,50 @@ def test_after_it_all_is_as_if_created_now(
     old, fresh, unassigned, ids = registry.undone(run)
     assert old == fresh
     assert {i for i, (_, by) in zip(ids, old, strict=True) if by == "none"} == unassigned & set(ids)
+
+
+@pytest.mark.parametrize("few", [0, 1_000])
+def test_many_points_in_many_chunks_move_and_are_counted(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """few: up to how many are counted one by one."""
+    monkeypatch.setattr(repartition, "_FEW", few)
+    monkeypatch.setattr(repartition, "_CHUNK", 7)
+    district(registry, a=None, b=None)
+    new = NewOrganization(kind="district", name="inner", slug="inner", parent="d")
+    registry(organizations.create, SYSTEM, new)
+    made = [
+        put(registry, float(number % 10), 1.0, organization="d/inner" if number % 3 else "d")
+        for number in range(60)
+    ]
+    set_polygon(registry, "d/a", square(0, 0, 4))
+    set_polygon(registry, "d/b", square(4, 0, 4))
+    set_polygon(registry, "d/inner", square(0, 0, 2))
+    told: list[tuple[int, int]] = []
+    plan = registry(
+        repartition.plan, SYSTEM, "d", progress=lambda done, total: told.append((done, total))
+    )
+    assert told[-1] == (60, 60)
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert (plan.examined, len(plan.changes), len(plan.moves)) == (60, plan.moved, plan.moved)
+    registry(repartition.apply, SYSTEM, plan)
+
+    def expected(number: int) -> tuple[str, str]:
+        x, inner = number % 10, bool(number % 3)
+        if inner:
+            return "d/inner", "polygon" if x <= 2 else "none"
+        # On the ground of both, the smaller polygon's; on the border of a and b, the first path.
+        if x <= 2:
+            return "d/inner", "polygon"
+        return ("d/a", "polygon") if x <= 4 else ("d/b", "polygon") if x <= 8 else ("d", "none")
+
+    owners = [owner(registry, point) for point in made]
+    assert owners == [expected(number) for number in range(60)]
+    counts = registry(organizations.counts, SYSTEM)
+    for path in ("d", "d/a", "d/b", "d/inner"):
+        below = [each for each in owners if each[0] == path or path == "d"]
+        assert counts[path].points == len(below)
+        assert counts[path].unassigned == sum(by == "none" for _, by in below)
+    assert registry(repartition.plan, SYSTEM, "d").moved == 0
+    records = registry(changes.page, SYSTEM, kind="point", limit=500).items
+    assert sum(each.action == "partition" for each in records) == plan.moved

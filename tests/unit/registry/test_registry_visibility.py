@@ -513,6 +513,10 @@ RICH = World(
     steps=[
         ("share", Lent(owner=0, point=None, to=4, when=0, ptz=False)),
         ("share", Lent(owner=2, point=2, to=4, when=1, ptz=True)),
+        # It comes back to its owner, and the share of it does not.
+        ("share", Lent(owner=2, point=2, to=4, when=0, ptz=True)),
+        ("assign", 2, 3),
+        ("assign", 2, 2),
         ("share", Lent(owner=3, point=None, to=1, when=-1, ptz=True)),
         ("share", Lent(owner=3, point=3, to=1, when=0, ptz=True)),
         # What was given to b by polygon goes with it, and finds its home there.
