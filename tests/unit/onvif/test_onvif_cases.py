@@ -26,6 +26,9 @@ READERS: dict[str, soap.Call[Any]] = {
     "identity": wire.GET_IDENTITY,
     "video_sources": wire.GET_VIDEO_SOURCES,
     "profiles": wire.GET_PROFILES,
+    "profiles_2": wire.GET_PROFILES_2,
+    "endpoint_reference": wire.GET_ENDPOINT_REFERENCE,
+    "stream_uri_2": wire.get_stream_uri_2("Profile_1", "tcp"),
     "stream_uri": wire.get_stream_uri("Profile_1", "tcp"),
 }
 

@@ -26,7 +26,10 @@ READERS = (
     wire.GET_IDENTITY,
     wire.GET_VIDEO_SOURCES,
     wire.GET_PROFILES,
+    wire.GET_PROFILES_2,
+    wire.GET_ENDPOINT_REFERENCE,
     wire.get_stream_uri("p", "tcp"),
+    wire.get_snapshot_uri_2("p"),
 )
 
 
@@ -75,6 +78,25 @@ class TestAddresses:
             return
         assert address.partition("://")[2].startswith(("10.1.1.9:", "10.1.1.9/", "10.1.1.9"))
         assert "@" not in address.partition("://")[2].split("/")[0]
+
+
+class TestRewriting:
+    def test_is_told_once_for_each_address_that_is_not_how_we_got_there(self) -> None:
+        announced = [
+            "http://10.1.1.9:8081/onvif/Media", "http://192.168.1.64/a", "http://192.168.1.64:80/b",
+            "http://admin:secret@127.0.0.1/c", "/relative", "rtsp://10.1.1.9/x",
+        ]  # fmt: skip
+        told = wire.rewritten(announced, REACHED)
+        assert [sentence.split(",")[0] for sentence in told] == [
+            "it announces http://127.0.0.1",
+            "it announces http://192.168.1.64",
+            "it announces rtsp://10.1.1.9",
+        ]
+        assert "secret" not in str(told)
+
+    def test_has_nothing_to_tell_of_the_usual_ports(self) -> None:
+        assert wire.rewritten(["http://cam:80/a"], "http://CAM/onvif/device_service") == ()
+        assert wire.rewritten(["https://cam/a"], "https://cam:443/onvif/device_service") == ()
 
 
 class TestProfiles:
@@ -154,7 +176,8 @@ class TestAnyDocument:
         names = st.sampled_from(
             ["UTCDateTime", "Date", "Time", "Year", "Service", "XAddr", "Namespace", "Profiles",
              "VideoSourceConfiguration", "VideoEncoderConfiguration", "Resolution", "Width",
-             "MediaUri", "Uri", "Capabilities", "Media", "VideoSources", "Model"]
+             "MediaUri", "Uri", "Capabilities", "Media", "VideoSources", "Model", "Configurations", "VideoSource",
+             "VideoEncoder", "Encoding", "GUID"]
         )  # fmt: skip
         texts = st.sampled_from(["", "1", "-1", "x", "99999999999999999999", "NaN"])
         tree = st.recursive(
