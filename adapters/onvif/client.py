@@ -23,7 +23,8 @@ from adapters.errors import (
     reason_of,
 )
 from adapters.events import Image
-from adapters.onvif import soap, tls, wire, wsdl
+from adapters.media.digest import Credentials
+from adapters.onvif import snapshot, soap, tls, wire, wsdl
 from adapters.onvif.access import Access, Way
 from adapters.onvif.link import HttpLink, NoHttp
 from adapters.onvif.settings import OnvifSettings
@@ -31,7 +32,6 @@ from adapters.onvif.settings import OnvifSettings
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
-MAX_PICTURE_BYTES = 16 * 1024 * 1024
 _KEEP_OPEN_S = 2.0  # cameras close idle connections after 5 s or so; never meet them at it
 
 
@@ -245,26 +245,12 @@ class OnvifClient:
     async def picture(self, profile_token: str) -> Image:
         """A JPEG from the device's snapshot address, with HTTP digest where it is asked for."""
         address = URL(await self.snapshot_address(profile_token), encoded=True)
+        settings = self._settings
+        clear = settings.allow_basic or address.scheme == "https"
+        login = Credentials(settings.username, settings.secret.reveal(), basic=clear)
         with self._errors("the snapshot"):
-            async with self._http.get(
-                address, allow_redirects=False, middlewares=self._digest()
-            ) as response:
-                data = await _body(response, MAX_PICTURE_BYTES)
-                if response.status in (401, 403):
-                    raise AuthenticationFailed("it refused the user name or password at snapshot")
-                if response.status != 200:
-                    raise ProtocolViolation(f"its snapshot has HTTP status {response.status}")
-        if not data.startswith(b"\xff\xd8"):
-            raise ProtocolViolation(
-                "its snapshot is no JPEG picture", device=self._settings.endpoint
-            )
+            data = await snapshot.fetch(self._http, address, login)
         return Image(data=data, content_type="image/jpeg", at=datetime.now(UTC))
-
-    def _digest(self) -> tuple[aiohttp.DigestAuthMiddleware, ...]:
-        if not self._settings.username:
-            return ()
-        login = self._login
-        return (aiohttp.DigestAuthMiddleware(login.username, login.password.reveal()),)
 
     @contextlib.contextmanager
     def _errors(self, what: str, lasts_s: float = 0.0) -> Iterator[None]:

@@ -10,18 +10,22 @@ from starlette.requests import HTTPConnection
 from gateway.agents.cameras import Cameras
 from gateway.agents.diagnosis import DiagnosisRounds
 from gateway.agents.fleet import Fleet
+from gateway.agents.ptz_lock import PtzLocks
 from gateway.agents.radio import RadioAgent
 from gateway.api.background import Jobs
 from gateway.bus.client import Bus
 from gateway.interop.feed import Feed
 from gateway.live import LiveService
+from gateway.live.snapshots import Snapshots
 from gateway.vision import PicturePool
+from registry.database import Database
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Services:
     """nudge: tells the roster that something was written. systems: this node's radio agents by
-    system id. fleet: its devices. rounds: of video quality diagnosis, where this node makes any."""
+    system id. fleet: its devices. rounds: of video quality diagnosis, where this node makes any.
+    history: the journal's database."""
 
     bus: Bus
     feed: Feed
@@ -33,6 +37,17 @@ class Services:
     systems: dict[str, RadioAgent]
     fleet: Fleet
     rounds: DiagnosisRounds | None
+    history: Database | None = None
+    ptz_locks: PtzLocks = dataclasses.field(default_factory=PtzLocks)
+    snapshots: Snapshots = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.snapshots = Snapshots(
+            device=lambda point_id: self.cameras.snapshot(point_id),
+            open_media=lambda point_id, profile: self.cameras.open_media(point_id, profile),
+            keyframe=lambda point_id, profile: self.live.keyframe(point_id, profile),
+            pool=self.pictures,
+        )
 
 
 def current_services(connection: HTTPConnection) -> Services:

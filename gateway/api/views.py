@@ -1,26 +1,28 @@
-"""Seeing and moving a camera: live tickets, snapshots, PTZ."""
+"""Seeing and moving a camera: live tickets, snapshots; `ptz` has the moving."""
 
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from adapters.errors import NotSupported
-from adapters.events import Command, MovePtz, Result
-from gateway.access.roles import may_move, may_see_clear, may_view
+from gateway.access.roles import may_see_clear, may_view
 from gateway.agents.cameras import NoCamera
+from gateway.api import ptz
 from gateway.api.bodies import Body, Text
 from gateway.api.context import Context, CurrentContext, CurrentPrincipal
-from gateway.api.services import CurrentServices, Services
+from gateway.api.services import CurrentServices
 from gateway.api.shapes import answer, timestamp
 from gateway.live import KnownProfile
-from gateway.vision import VisionUnavailable, keyframe_jpeg, resize_jpeg
+from gateway.vision import VisionUnavailable
 from registry import points
 from registry.errors import Conflict, Forbidden
 from registry.partition import Principal
 from registry.points import Point
 
 router = APIRouter(prefix="/points", tags=["live"])
+router.include_router(ptz.router)
 
 CODECS = {"h264": "avc1", "h265": "hvc1", "jpeg": "jpeg"}
 
@@ -30,33 +32,6 @@ class LiveBody(Body):
 
     profile: Literal["main", "sub"] = "main"
     purpose: Annotated[Text, Field(max_length=400)] | None = None
-
-
-class PtzBody(Body):
-    """pan, tilt, zoom: -1..1 of full speed, for duration_ms; or stop."""
-
-    pan: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 0.0
-    tilt: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 0.0
-    zoom: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 0.0
-    duration_ms: Annotated[int, Field(ge=1, le=10_000)] = 500
-    stop: bool = False
-
-    @model_validator(mode="after")
-    def _says_something(self) -> "PtzBody":
-        if not self.stop and not (self.pan or self.tilt or self.zoom):
-            raise ValueError("say pan, tilt or zoom, or stop")
-        return self
-
-    def command(self, address: str) -> Command:
-        if self.stop:
-            return MovePtz(address=address, duration_ms=0)
-        return MovePtz(
-            address=address,
-            pan=self.pan,
-            tilt=self.tilt,
-            zoom=self.zoom,
-            duration_ms=self.duration_ms,
-        )
 
 
 async def _picture_of(context: Context, principal: Principal, point_id: str) -> Point:
@@ -126,47 +101,19 @@ async def snapshot(
     context: CurrentContext,
     services: CurrentServices,
     principal: CurrentPrincipal,
-    width: Annotated[int | None, Query(ge=16, le=7680)] = None,
+    width: Annotated[int | None, Query(ge=64, le=1920)] = None,
 ) -> Response:
-    """A picture: the device's own, else a keyframe of its stream. width: pixels."""
+    """A picture not older than 5 s: the device's own, else a keyframe of its stream; the header
+    `Hutong-Picture` says which, `Hutong-Picture-Reason` why not its own. width: pixels."""
     point = await _picture_of(context, principal, point_id)
     await _record(context, principal, point, "snapshot", {"width": width})
     try:
-        data = await _snapshot(services, point)
-        if width is not None:
-            data = await services.pictures.run(lambda: resize_jpeg(data, width))
+        picture = await services.snapshots.take(point.id, width)
     except NoCamera:
         raise Conflict("this point has no camera: no source is bound to it") from None
     except VisionUnavailable as error:
         raise NotSupported(str(error)) from None
-    return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
-
-
-async def _snapshot(services: Services, point: Point) -> bytes:
-    try:
-        return (await services.cameras.snapshot(point.id)).data
-    except NotSupported:
-        source = await services.cameras.open_media(point.id, "main")
-        return await keyframe_jpeg(source, pool=services.pictures)
-
-
-@router.post("/{point_id}/ptz")
-async def move(
-    point_id: str,
-    body: PtzBody,
-    context: CurrentContext,
-    services: CurrentServices,
-    principal: CurrentPrincipal,
-) -> Response:
-    """Move a camera, or stop it; it stops by itself after duration_ms."""
-    point = await context.database.read(lambda c: points.get(c, principal, point_id))
-    if not may_move(principal, point):
-        raise Forbidden("moving a camera needs the role dispatcher or admin here")
-    await _record(context, principal, point, "ptz", body.model_dump(exclude_unset=True))
-    try:
-        outcome = await services.cameras.execute(point.id, body.command)
-    except NoCamera:
-        raise Conflict("this point has no camera: no source is bound to it") from None
-    if outcome.result is not Result.DONE:
-        raise Conflict(f"the camera did not move: {outcome.reason}")
-    return answer({"result": "done"})
+    headers = {"Cache-Control": "no-store", "Hutong-Picture": picture.origin}
+    if picture.reason:
+        headers["Hutong-Picture-Reason"] = quote(picture.reason[:200], safe=" ,;:()'")
+    return Response(picture.data, media_type="image/jpeg", headers=headers)

@@ -13,6 +13,7 @@ from databases import ON_SQLITE
 
 from adapters.base import MediaSource
 from adapters.events import Outcome, Result, RtspSource, Secret
+from gateway.agents.ptz_lock import PtzLocks
 from gateway.api import PREFIX, views
 from gateway.app import _rights
 from gateway.live import LiveService
@@ -155,7 +156,7 @@ async def test_a_running_view_closes_within_five_seconds(
     receiver = await add_viewer(core_api, "receiver", "viewer", "d/s2")
     async with LiveService(open_media, _rights(database)) as live:
         core_api.app.state.services = types.SimpleNamespace(
-            live=live, cameras=types.SimpleNamespace(execute=execute)
+            live=live, cameras=types.SimpleNamespace(execute=execute), ptz_locks=PtzLocks()
         )
         core_api.app.include_router(views.router, prefix=PREFIX)
         live_path, ptz = f"/points/{point}/live", f"/points/{point}/ptz"
