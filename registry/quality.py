@@ -5,16 +5,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Text, cast, insert, select, update
 
-from registry import points, rows
+from registry import organizations, points, rows
 from registry.errors import Conflict
-from registry.models import POINT_QUALITY, POINTS
-from registry.partition import INTEGRATE, Principal, require
+from registry.models import ORGANIZATIONS, POINT_QUALITY, POINTS
+from registry.organizations import OrganizationRef
+from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
+from registry.partition import INTEGRATE, Principal, owned_within, require, visible
 from registry.sources import storable
 
 _Q = POINT_QUALITY.c
 _P = POINTS.c
+_O = ORGANIZATIONS.c
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,18 @@ class QualityReport:
     faults_since: datetime | None = None
     has_evidence: bool = False
     thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Faulty:
+    """A point with something wrong with its picture."""
+
+    point_id: str
+    name: str
+    organization: OrganizationRef
+    faults: tuple[str, ...]
+    faults_since: datetime | None
+    looked_at: datetime | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +124,52 @@ def of_point(connection: Connection, principal: Principal, point_id: str) -> Qua
         faults_since=row.faults_since,
         has_evidence=row.has_evidence,
         thresholds=row.thresholds,
+    )
+
+
+def faulty(
+    connection: Connection,
+    principal: Principal,
+    *,
+    organization: str | None = None,
+    fault: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[Faulty]:
+    """The points of the principal's own partition whose picture has a fault, or that fault; what
+    others share is for others to mend. organization: id or path, with those below it.
+
+    Raises: NotFound for an organisation that is not seen; Invalid.
+    """
+    written = cast(_Q.faults, Text)
+    found = select(_Q.point_id).where(
+        written.contains(f'"{fault}"', autoescape=True) if fault else written != "[]"
+    )
+    conditions = [_P.id.in_(found), visible(_P.organization_id, principal)]
+    if organization is not None:
+        path = organizations.get(connection, principal, organization).ref.path
+        conditions.append(owned_within(_P.organization_id, path))
+    columns = (
+        select(_P.id, _P.name, _O.id, _O.path, _O.name, _Q.faults, _Q.faults_since, _Q.looked_at)
+        .join_from(POINTS, POINT_QUALITY, _Q.point_id == _P.id)
+        .join(ORGANIZATIONS, _O.id == _P.organization_id)
+    )
+    return read_page(
+        connection, POINTS, columns, conditions, _read_faulty, limit=limit, cursor=cursor
+    )
+
+
+def _read_faulty(found: Sequence[AnyRow]) -> tuple[Faulty, ...]:
+    return tuple(
+        Faulty(
+            point_id=row[0],
+            name=row[1],
+            organization=OrganizationRef(id=row[2], path=row[3], name=row[4]),
+            faults=tuple(row[5]),
+            faults_since=row[6],
+            looked_at=row[7],
+        )
+        for row in found
     )
 
 
@@ -239,20 +300,3 @@ def _put(connection: Connection, point_id: str, values: Mapping[str, Any]) -> No
     )
     if changed.rowcount == 0:
         connection.execute(insert(POINT_QUALITY).values(**{**_EMPTY, **values}, point_id=point_id))
-
-
-__all__ = [
-    "FaultScore",
-    "Finding",
-    "QualityReport",
-    "Subject",
-    "Watched",
-    "evidence",
-    "memory_of",
-    "of_point",
-    "set_memory",
-    "set_thresholds",
-    "store",
-    "subject",
-    "watched",
-]

@@ -2,23 +2,24 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from gateway.access.roles import may_see_clear, may_view
-from gateway.api.bodies import Body
+from gateway.api.bodies import Body, Reference
 from gateway.api.context import CurrentContext, CurrentPrincipal
-from gateway.api.shapes import Shape, answer, timestamp
+from gateway.api.shapes import Shape, answer, page_shape, ref_shape, timestamp
 from gateway.vision.diagnosis import DEFAULT_THRESHOLDS, Fault
 from gateway.vision.memory import from_bytes, to_bytes
 from registry import points, quality, rows
 from registry.database import Connection
 from registry.errors import Forbidden, NotFound
+from registry.paging import DEFAULT_LIMIT, MAX_LIMIT
 from registry.partition import Principal
 from registry.points import Point
-from registry.quality import QualityReport
+from registry.quality import Faulty, QualityReport
 
-router = APIRouter(prefix="/points", tags=["quality"])
+router = APIRouter(tags=["quality"])
 
 Threshold = Annotated[float, Field(gt=0, le=2, allow_inf_nan=False)]
 
@@ -30,7 +31,34 @@ class ThresholdsBody(Body):
     thresholds: dict[Fault, Threshold]
 
 
-@router.get("/{point_id}/quality")
+class FaultyQuery(Body):
+    """fault: one of those that are judged; any where it is left out."""
+
+    organization: Reference | None = None
+    fault: Fault | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+    cursor: Annotated[str, Field(max_length=200)] | None = None
+
+
+@router.get("/quality")
+async def list_faulty(
+    query: Annotated[FaultyQuery, Query()], context: CurrentContext, principal: CurrentPrincipal
+) -> Response:
+    """The points of the caller's own partition whose picture has a fault."""
+    page = await context.database.read(
+        lambda c: quality.faulty(
+            c,
+            principal,
+            organization=query.organization,
+            fault=query.fault.value if query.fault else None,
+            limit=query.limit,
+            cursor=query.cursor or None,
+        )
+    )
+    return answer(page_shape(page, _faulty_shape))
+
+
+@router.get("/points/{point_id}/quality")
 async def get_quality(
     point_id: str, context: CurrentContext, principal: CurrentPrincipal
 ) -> Response:
@@ -43,7 +71,7 @@ async def get_quality(
     return answer(await context.database.read(read))
 
 
-@router.put("/{point_id}/quality/thresholds")
+@router.put("/points/{point_id}/quality/thresholds")
 async def set_thresholds(
     point_id: str, body: ThresholdsBody, context: CurrentContext, principal: CurrentPrincipal
 ) -> Response:
@@ -57,7 +85,7 @@ async def set_thresholds(
     return answer(await context.database.write(write))
 
 
-@router.delete("/{point_id}/quality/scene", status_code=204)
+@router.delete("/points/{point_id}/quality/scene", status_code=204)
 async def forget_scene(
     point_id: str, context: CurrentContext, principal: CurrentPrincipal
 ) -> Response:
@@ -73,7 +101,7 @@ async def forget_scene(
     return Response(status_code=204)
 
 
-@router.get("/{point_id}/quality/evidence.jpg")
+@router.get("/points/{point_id}/quality/evidence.jpg")
 async def get_evidence(
     point_id: str, context: CurrentContext, principal: CurrentPrincipal
 ) -> Response:
@@ -94,6 +122,17 @@ async def get_evidence(
 
     data = await context.database.write(write)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+
+def _faulty_shape(each: Faulty) -> Shape:
+    return {
+        "point": each.point_id,
+        "name": each.name,
+        "organization": ref_shape(each.organization),
+        "faults": list(each.faults),
+        "since": timestamp(each.faults_since) if each.faults_since else None,
+        "at": timestamp(each.looked_at) if each.looked_at else None,
+    }
 
 
 def _in_clear(principal: Principal, point: Point) -> bool:

@@ -98,6 +98,21 @@ async def test_before_and_after_a_look(core_api: CoreApi, point_id: str) -> None
     assert await evidence.read() == b"\xff\xd8picture"
 
 
+async def test_a_list_of_what_is_to_be_mended(core_api: CoreApi, point_id: str) -> None:
+    viewer = await core_api.sign_in("viewer")
+    assert (await viewer("GET", "/quality")).body == {"items": [], "next": None, "total": 0}
+    await fault(core_api, point_id)
+    (only,) = (await viewer("GET", "/quality", fault="blur")).body["items"]
+    assert (only["point"], only["faults"]) == (point_id, ["blur"])
+    assert only["organization"]["path"] == "d/s1/w1"
+    assert only["since"] == only["at"]
+    assert (await viewer("GET", "/quality", fault="noise")).body["total"] == 0
+    assert (await viewer("GET", "/quality", fault="beauty")).status == 422
+    assert (await viewer("GET", "/quality", organization="d/s2")).status == 404
+    auditor = await core_api.sign_in("auditor")
+    assert (await auditor("GET", "/quality")).body["items"] == []
+
+
 async def evidence_of(caller: Caller, point_id: str) -> tuple[int, bool]:
     """Status of the picture, and whether the report names it."""
     shown = (await caller("GET", f"/points/{point_id}/quality")).body.get("evidence")

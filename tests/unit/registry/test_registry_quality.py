@@ -6,13 +6,14 @@ from datetime import timedelta
 import pytest
 from databases import Registry
 
-from registry import devices, organizations, points, quality
+from registry import devices, organizations, points, quality, shares
 from registry.devices import NewDevice
 from registry.errors import Conflict, Forbidden, NotFound
 from registry.identity import new_id, now
 from registry.organizations import NewOrganization
 from registry.partition import SYSTEM, Grant, Principal, Role
 from registry.quality import FaultScore, Finding, QualityReport, Subject
+from registry.shares import NewShare
 from registry.sources import FoundSource
 
 pytest_plugins = ["databases"]
@@ -143,6 +144,35 @@ def test_it_goes_with_its_point_and_comes_back_for_none(camera: Camera) -> None:
     assert camera.registry(quality.memory_of, camera.point_id) is None
     with pytest.raises(NotFound):
         camera.report()
+
+
+def test_those_with_faults_are_listed_in_the_own_partition(camera: Camera) -> None:
+    viewer, stranger = principal(Role.VIEWER, "d"), principal(Role.VIEWER, "e")
+
+    def listed(who: Principal, **wanted: object) -> list[tuple[str, ...]]:
+        page = camera.registry(quality.faulty, who, **wanted)
+        assert page.total == len(page.items)
+        return [each.faults for each in page.items]
+
+    assert listed(viewer) == []
+    camera.find(faults=())
+    assert listed(viewer) == []
+    at = now()
+    camera.find(looked_at=at, faults=("blur", "noise"))
+    (only,) = camera.registry(quality.faulty, viewer).items
+    assert (only.point_id, only.organization.path) == (camera.point_id, "d")
+    assert (only.faults, only.faults_since, only.looked_at) == (("blur", "noise"), at, at)
+    assert listed(viewer, fault="noise") == [("blur", "noise")]
+    assert listed(viewer, fault="freeze") == []
+    assert listed(viewer, organization="d") == [("blur", "noise")]
+    assert listed(stranger) == []
+    with pytest.raises(NotFound):
+        listed(viewer, organization="e")
+    # What is shared is for others to mend.
+    new = NewShare(to="e", point=camera.point_id, purpose="p", ends_at=at + timedelta(days=1))
+    camera.registry(shares.create, SYSTEM, new)
+    assert camera.registry(quality.of_point, stranger, camera.point_id).faults == ("blur", "noise")
+    assert listed(stranger) == []
 
 
 def test_thresholds_are_set_by_who_integrates_there_and_recorded(camera: Camera) -> None:
