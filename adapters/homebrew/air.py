@@ -24,7 +24,8 @@ class Talk:
     """A talk on the air. heard_s, refreshed_s: monotonic. caused_by: see `Origin`.
 
     reported: its beginning has been told; another talk on its channel delays that. barred: a
-    second copy of a talk that has ended; never told. emergency_told, refreshed: done at least once.
+    second copy of a talk that has ended; never told. private_told: as a call from one to one.
+    emergency_told, refreshed: done at least once.
     fragments: of the embedded link control, so far.
     """
 
@@ -42,6 +43,7 @@ class Talk:
     encrypted: bool = False
     reported: bool = False
     barred: bool = False
+    private_told: bool = False
     emergency_told: bool = False
     refreshed: bool = False
     fragments: bytes = b""
@@ -72,15 +74,20 @@ class Step(enum.Enum):
     LOST = "lost"
     EMERGENCY = "emergency"
     ALIAS = "alias"
+    POSITION = "position"
+    PRIVATE_STARTED = "private started"
+    PRIVATE_ENDED = "private ended"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """alias_block: number and 7 bytes, where the step is `ALIAS`."""
+    """alias_block: number and 7 bytes, where the step is `ALIAS`. position: 7 bytes, where it is
+    `POSITION`."""
 
     step: Step
     talk: Talk
     alias_block: tuple[int, bytes] | None = None
+    position: bytes = b""
 
 
 class Air:
@@ -178,7 +185,9 @@ class Air:
 
         An emergency is told at once in any case.
         """
-        if talk.private or talk.barred:
+        if talk.private:
+            return self._report_private(talk)
+        if talk.barred:
             return []
         changes = _raise_emergency(talk)
         if self._is_held(talk):
@@ -186,6 +195,19 @@ class Air:
         talk.reported = True
         talk.refreshed_s = now_s
         return [*changes, Change(step=Step.STARTED, talk=talk)]
+
+    def _report_private(self, talk: Talk) -> list[Change]:
+        """Tell that two radios talk with each other, once however many repeaters hear it."""
+        told = any(
+            other.private_told
+            and (other.source_id, other.destination_id) == (talk.source_id, talk.destination_id)
+            for other in self._talks.values()
+            if other is not talk
+        )
+        if told or talk.caused_by is not None:
+            return []
+        talk.private_told = True
+        return [Change(step=Step.PRIVATE_STARTED, talk=talk)]
 
     def _is_held(self, talk: Talk) -> bool:
         """Another repeater receives a talk on the same channel, and that one was told of."""
@@ -219,6 +241,9 @@ class Air:
         if 0 <= alias_number <= 3:
             block = (alias_number, link_control.to_bytes()[2:])
             return [Change(step=Step.ALIAS, talk=talk, alias_block=block)]
+        if link_control.flco == dmr.FLCO_POSITION:
+            data = link_control.to_bytes()[2:]
+            return [Change(step=Step.POSITION, talk=talk, position=data)]
         return self._note_options(talk, link_control, now_s)
 
     def _note_options(
@@ -252,6 +277,8 @@ class Air:
 
     def _end(self, talk: Talk, step: Step) -> list[Change]:
         del self._talks[talk.repeater_id, talk.slot]
+        if talk.private_told:
+            return [Change(step=Step.PRIVATE_ENDED, talk=talk)]
         if not talk.reported:
             return []
         changes = [Change(step=step, talk=talk)]

@@ -16,6 +16,7 @@ from adapters.homebrew.wire import DataType
 FLCO_GROUP = 0
 FLCO_PRIVATE = 3
 FLCO_ALIAS_HEADER = 4
+FLCO_POSITION = 8
 
 AMBE_SILENCE = bytes.fromhex("b9e881526173002a6b")
 """20 ms of silence in AMBE+2 at 3600 bit/s with its error correction, as repeaters fill gaps."""

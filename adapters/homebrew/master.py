@@ -18,12 +18,15 @@ from adapters.events import (
     KeyChannel,
     Malformed,
     Outcome,
+    PrivateTalk,
+    UnitLocation,
 )
 from adapters.homebrew import wire
 from adapters.homebrew.air import Air, Change, Step, Talk
 from adapters.homebrew.alias import AliasBook
 from adapters.homebrew.keying import Echoes, parse_address
 from adapters.homebrew.limit import Limit
+from adapters.homebrew.position import PositionBook, decode_position
 from adapters.homebrew.settings import HomebrewSettings
 from adapters.homebrew.sign_in import Notice, Peer, Repeater, Roster, SignedIn, SignedOff
 from adapters.homebrew.transmitter import NO_REPEATER, Transmitter
@@ -58,6 +61,7 @@ class Master(asyncio.DatagramProtocol):
         self._roster = Roster(settings, lambda: secrets.token_bytes(wire.SALT_LENGTH))
         self._air = Air(settings.hold_s, self._echoes.cause_of)
         self._aliases = AliasBook()
+        self._positions = PositionBook()
         self._transmitter = Transmitter(
             roster=self._roster,
             air=self._air,
@@ -121,7 +125,8 @@ class Master(asyncio.DatagramProtocol):
                 if self._sender(message.repeater_id, peer, now_s):
                     self._note_alias(message.source_id, message.block, message.data, now_s)
             case wire.Position():
-                self._sender(message.repeater_id, peer, now_s)
+                if self._sender(message.repeater_id, peer, now_s):
+                    self._note_position(message.source_id, message.data, now_s)
             case _:
                 reply = self._roster.receive(message, peer, now_s)
                 if reply.datagram is not None:
@@ -194,6 +199,19 @@ class Master(asyncio.DatagramProtocol):
         if self._aliases.add(source_id, block, data):
             self._tell(self._air.renamed(source_id, now_s), now_s)
 
+    def _note_position(self, source_id: int, data: bytes, now_s: float) -> None:
+        position = decode_position(data)
+        if self._positions.is_news(source_id, position, now_s):
+            self._emit(
+                UnitLocation(
+                    at=now(),
+                    unit=str(source_id),
+                    unit_alias=self._aliases.name_of(source_id),
+                    longitude_deg=position.longitude_deg,
+                    latitude_deg=position.latitude_deg,
+                )
+            )
+
     def _notice(self, notices: Sequence[Notice], peer: Peer, now_s: float) -> None:
         for notice in notices:
             match notice:
@@ -263,6 +281,20 @@ class Master(asyncio.DatagramProtocol):
                     )
                 case Step.ALIAS if change.alias_block is not None:
                     self._note_alias(talk.source_id, *change.alias_block, now_s)
+                case Step.POSITION:
+                    if talk.caused_by is None:
+                        self._note_position(talk.source_id, change.position, now_s)
+                case Step.PRIVATE_STARTED | Step.PRIVATE_ENDED:
+                    self._emit(self._private(talk, active=change.step is Step.PRIVATE_STARTED))
+
+    def _private(self, talk: Talk, *, active: bool) -> PrivateTalk:
+        return PrivateTalk(
+            at=now(),
+            unit=str(talk.source_id),
+            unit_alias=self._aliases.name_of(talk.source_id),
+            to=str(talk.destination_id),
+            active=active,
+        )
 
     def _floor(self, event: type[FloorTaken], talk: Talk) -> FloorTaken:
         return event(

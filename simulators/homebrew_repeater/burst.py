@@ -213,6 +213,16 @@ def read_embedded(fragments: tuple[int, int, int, int]) -> bytes:
     return embedded
 
 
+def position_block(longitude_deg: float, latitude_deg: float) -> bytes:
+    """Where a radio is as a 9-byte embedded message, good to 20 m.
+
+    ETSI TS 102 361-2, 7.1.1.3: 4 bits reserved, 3 of error, 25 of longitude, 24 of latitude.
+    """
+    east = round(longitude_deg / 360 * 2**25) & 0x1FFFFFF
+    north = round(latitude_deg / 180 * 2**24) & 0xFFFFFF
+    return bytes((Opcode.POSITION, 0)) + (1 << 49 | east << 24 | north).to_bytes(7, "big")
+
+
 def alias_blocks(alias: str) -> tuple[bytes, ...]:
     """A talker alias as 9-byte embedded messages: header and up to three blocks, in UTF-8.
 

@@ -18,7 +18,8 @@ class Radio:
     """One radio; `Repeater.radio` makes it.
 
     talkgroups: the only ones it hears, None for all. Private calls to its id it always hears.
-    heard: the talks it heard, oldest first, its own not among them; the last 1,000.
+    heard: the talks it heard, oldest first, its own not among them; the last 1,000. position:
+    longitude and latitude in degrees, which it sends with its voice; None for a radio without GPS.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Radio:
         self.heard: list[Heard] = []
         self.refused = 0
         self.last_talk: Talk | None = None
+        self.position: tuple[float, float] | None = None
         self._begin = begin
         self._changes = changes
 

@@ -266,8 +266,10 @@ class Repeater:
             stream=self._random.randint(1, 0xFFFFFFFE),
             colour_code=self.station.colour_code,
             alias=radio.alias,
+            position=radio.position,
             send=self._send,
             send_alias=self._send_alias,
+            send_position=self._send_position,
             finished=slot.finished,
         )
         slot.begin(talk)
@@ -282,6 +284,10 @@ class Repeater:
         else:
             self._link.send(packet.encode())
             self.counts.sent += 1
+
+    def _send_position(self, source: int, data: bytes) -> None:
+        if self._link is not None and self.signed_in:
+            self._link.send(wire.position(source, data))
 
     def _send_alias(self, source: int, block: int, data: bytes) -> None:
         if self._link is not None and self.signed_in:

@@ -41,8 +41,10 @@ class Talk:
         stream: int,
         colour_code: int,
         alias: str,
+        position: tuple[float, float] | None,
         send: Send,
         send_alias: Callable[[int, int, bytes], None],
+        send_position: Callable[[int, bytes], None],
         finished: Callable[["Talk"], None],
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -52,7 +54,9 @@ class Talk:
         self._repeater, self._slot, self._control = repeater, slot, control
         self._stream, self._colour_code = stream, colour_code
         self._send, self._send_alias, self._finished = send, send_alias, finished
-        self._messages = (control.encode(), *burst.alias_blocks(alias))
+        self._send_position = send_position
+        where = () if position is None else (burst.position_block(*position),)
+        self._messages = (control.encode(), *burst.alias_blocks(alias), *where)
         self._superframe: tuple[bytes, ...] = ()
         self._voice = 0
         self._sequence = 0
@@ -108,10 +112,13 @@ class Talk:
         self._timer = self._loop.call_at(self._due_s, self._tick)
 
     def _pass_alias(self, place: int) -> None:
-        """A repeater sends DMRA when the last fragment of an alias block has come, once each."""
+        """A repeater sends DMRA, or DMRG, when the last fragment of a block has come, once each."""
         superframe = self._voice // burst.SUPERFRAME
         if place == 4 and 0 < superframe < len(self._messages):
             block = self._messages[superframe]
+            if block[0] == burst.Opcode.POSITION:
+                self._send_position(self._control.source, block[2:])
+                return
             self._send_alias(self._control.source, block[0] - burst.Opcode.ALIAS_HEADER, block[2:])
 
     def _terminate(self) -> None:

@@ -185,6 +185,11 @@ def close(repeater: int) -> bytes:
     return b"RPTCL" + repeater.to_bytes(4, "big")
 
 
+def position(source: int, data: bytes) -> bytes:
+    """DMRG: the 7 bytes in which a radio says where it is; it names no repeater."""
+    return b"DMRG" + source.to_bytes(3, "big") + data
+
+
 def talker_alias(source: int, block: int, data: bytes) -> bytes:
     """DMRA: one of the four 7-byte blocks of a talker alias; it names no repeater."""
     return b"DMRA" + source.to_bytes(3, "big") + bytes((block,)) + data

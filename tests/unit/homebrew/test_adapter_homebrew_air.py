@@ -135,15 +135,29 @@ def test_control_and_data_are_not_talk(kind: int) -> None:
     assert steps(air.expire(2.0)) == [(Step.LOST, "1/3101")], "data does not keep a talk alive"
 
 
-def test_a_private_call_takes_the_slot_and_is_told_to_nobody() -> None:
+def test_a_private_call_takes_the_slot_and_is_told_as_one() -> None:
     air, radio = an_air(), Radio(talkgroup=BOB, private=True, options=0x80)
-    assert air.hear(radio.header(), 0) == []
+    assert steps(air.hear(radio.header(), 0)) == [(Step.PRIVATE_STARTED, f"1/{BOB}")]
     talk = air.occupant(1)
     assert talk is not None
     assert talk.private
     assert air.hear(radio.voice(0), 1.5) == []
-    assert air.hear(radio.end(), 1.6) == []
+    assert steps(air.hear(radio.end(), 1.6)) == [(Step.PRIVATE_ENDED, f"1/{BOB}")]
     assert air.occupant(1) is None
+
+
+def test_a_private_call_that_two_repeaters_hear_is_told_once() -> None:
+    air = an_air()
+    here, there = (Radio(talkgroup=BOB, private=True, repeater=r) for r in (HERE, THERE))
+    told = air.hear(here.header(), 0) + air.hear(there.header(), 0.01)
+    told += air.hear(here.end(), 1) + air.hear(there.end(), 1.01)
+    assert [step for step, _ in steps(told)] == [Step.PRIVATE_STARTED, Step.PRIVATE_ENDED]
+
+
+def test_a_private_call_without_a_terminator_ends_too() -> None:
+    air, radio = an_air(), Radio(talkgroup=BOB, private=True)
+    air.hear(radio.header(), 0)
+    assert [step for step, _ in steps(air.expire(1.0))] == [Step.PRIVATE_ENDED]
 
 
 def test_emergency_and_encryption_of_the_header() -> None:
