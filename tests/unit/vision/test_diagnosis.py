@@ -182,3 +182,44 @@ def test_any_bytes_are_a_memory_or_nothing(data: bytes) -> None:
 def test_the_smallest_pictures_do_not_break_it() -> None:
     for height, width in ((16, 16), (9, 300), (HEIGHT, 2)):
         looked(taken(np.zeros((height, width, 3), np.uint8)))
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["random", "flat", "halves", "street"]),
+    st.sampled_from([(640, 360), (352, 288), (64, 48), (17, 11)]),
+    st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_a_camera_shows_every_score_is_one(
+    seed: int, kind: str, size: tuple[int, int], full_range: bool
+) -> None:
+    chance = np.random.default_rng(seed)
+    width, height = size
+    if kind == "random":
+        pixels = chance.integers(0, 256, (height, width, 3), np.uint8)
+    elif kind == "flat":
+        pixels = np.full((height, width, 3), chance.integers(0, 256, 3), np.uint8)
+    elif kind == "halves":
+        pixels = np.zeros((height, width, 3), np.uint8)
+        pixels[:, width // 2 :] = chance.integers(0, 256, 3)
+    else:
+        pixels = cv2.resize(street(seed % 5), size)
+    picture = dataclasses.replace(taken(pixels), full_range=full_range)
+    first = looked(picture)
+    again = looked(picture, first.memory, stillness=stillness(picture, picture))
+    for each in (*first.scores, *again.scores):
+        assert each.score is None or 0 <= each.score <= 1
+        assert (each.score is None) == bool(each.note)
+    assert [each.fault for each in again.scores] == list(Fault)
+    assert evidence_jpeg(picture)[:2] == b"\xff\xd8"
+
+
+@pytest.mark.parametrize("pixel_format", ["yuvj422p", "yuv444p", "gray", "yuv420p10le", "nv12"])
+def test_pictures_of_other_formats_are_judged_alike(pixel_format: str) -> None:
+    (frame,) = clip_frames(ClipParameters(duration_s=1), (0,))
+    other = picture_of(frame.reformat(format=pixel_format))
+    assert other.luma.shape == (360, 640)
+    assert other.cb.shape == (180, 320)
+    known = looked(picture_of(frame)).memory
+    assert looked(other, known).found == ()
