@@ -33,6 +33,7 @@ from gateway.api import (
     events,
     exchange,
     health,
+    history,
     jobs,
     organizations,
     patches,
@@ -58,6 +59,7 @@ from gateway.interop.bridge import Bridge
 from gateway.interop.definitions import DefinitionsFile
 from gateway.interop.directory import Directory
 from gateway.interop.feed import Feed
+from gateway.interop.journal import Journal, Retention
 from gateway.interop.lease import BridgeLease
 from gateway.live import LiveService, NoSource
 from gateway.roster import Roster
@@ -69,6 +71,7 @@ from gateway.startup import (
     node_name,
     open_audit,
     open_database,
+    open_journal,
     prepare_data_dir,
     sealer_of,
 )
@@ -119,14 +122,16 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
     folder = prepare_data_dir(settings)
     sealer = sealer_of(settings)
     database, store = open_database(settings), open_audit(settings)
+    past = open_journal(settings)
     roles = ("api", "agent", "bridge") if role == "all" else (role,)
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(listening_socket(settings)) if "api" in roles else None
         stack.push_async_callback(database.close)
         stack.push_async_callback(store.close)
+        stack.push_async_callback(past.close)
         address, reader = await stack.enter_async_context(broker(settings, folder))
         name = node_name(folder)
-        upgraded = await _upgrade(database, store, jobs_of=name if "api" in roles else None)
+        upgraded = await _upgrade(database, store, past, jobs_of=name if "api" in roles else None)
         bus = Bus(
             address,
             node=name,
@@ -159,16 +164,23 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
             broker=address,
             reader=reader,
         )
-        works = [roster.run, *([lease.run] if lease else [])]
+        works = [roster.run]
+        if lease is not None:
+            kept = Retention(
+                events_days=settings.journal_events_days, calls_days=settings.journal_calls_days
+            )
+            journal = Journal(bus, lease, past, database, retention=kept)
+            works += [lease.run, journal.run]
         if node.rounds is not None:
             works.append(node.rounds.run)
         if "agent" in roles and settings.hears_hello_on is not None:
             scope = seam.Scope(interfaces=settings.hears_hello_on)
             works.append(lambda: follow_announcements(roster.fleet, scope))
         if not upgraded:
-            works.append(lambda: _upgrade_later(database, store))
+            works.append(lambda: _upgrade_later(database, store, past))
         if listening is not None:
-            app = await _application(stack, node, sealer, Feed(bus, presence, directory))
+            feed = Feed(bus, presence, directory)
+            app = await _application(stack, node, sealer, feed, past)
             await _run_all(node, works, _server(settings, app), listening, on_ready)
         else:
             await _run_all(node, works, None, None, on_ready)
@@ -186,13 +198,13 @@ def _rounds(
 # --- the database ---------------------------------------------------------------------------------
 
 
-async def _upgrade(database: Database, store: Database, *, jobs_of: str | None) -> bool:
+async def _upgrade(database: Database, *others: Database, jobs_of: str | None) -> bool:
     """Bring the tables to this version; False while the database is away, which ends nothing:
     bridging needs none. jobs_of: the node whose open jobs have failed, as it only starts now.
     Raises: CannotStart for one that can never work."""
     try:
-        await database.upgrade()
-        await store.upgrade()
+        for each in (database, *others):
+            await each.upgrade()
         if jobs_of is not None:
             reason = "the gateway stopped meanwhile"
             await database.write(lambda c: stored_jobs.fail_open(c, reason, jobs_of))
@@ -204,15 +216,15 @@ async def _upgrade(database: Database, store: Database, *, jobs_of: str | None) 
     return True
 
 
-async def _upgrade_later(database: Database, store: Database) -> None:
+async def _upgrade_later(*databases: Database) -> None:
     """Where the database was away at the start: upgrade it when it comes. One that cannot be used
     then ends nothing either: who bridges goes on, and everybody else is told that it is away."""
     said = ""
     while True:
         await asyncio.sleep(_RETRY_DATABASE_S)
         try:
-            await database.upgrade()
-            await store.upgrade()
+            for each in databases:
+                await each.upgrade()
         except DatabaseAway:
             continue
         except DatabaseUnusable as error:
@@ -228,7 +240,7 @@ async def _upgrade_later(database: Database, store: Database) -> None:
 
 
 async def _application(
-    stack: contextlib.AsyncExitStack, node: Node, sealer: Sealer, feed: Feed
+    stack: contextlib.AsyncExitStack, node: Node, sealer: Sealer, feed: Feed, past: Database
 ) -> FastAPI:
     """All rooms of a node that serves the API; the stack closes them."""
     database, roster = node.database, node.roster
@@ -265,6 +277,7 @@ async def _application(
             systems=roster.agents.systems,
             fleet=roster.fleet,
             rounds=node.rounds,
+            history=past,
         ),
     )
 
@@ -292,6 +305,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
         systems.router,
         patches.router,
         talk.router,
+        history.router,
         events.router,
         quality.router,
         shares.router,

@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     media_server_url: str = ""
     hello_interfaces: str = ""
     diagnosis_period_s: float = Field(default=14_400, ge=0, le=31 * 86_400)
+    journal_events_days: float = Field(default=180, ge=1, le=36_500)
+    journal_calls_days: float = Field(default=730, ge=1, le=36_500)
     log_format: Literal["console", "json"] = "console"
 
     @classmethod

@@ -13,7 +13,7 @@ from gateway.bus.broker import EmbeddedBroker
 from gateway.bus.errors import BusError
 from gateway.bus.link import BrokerAddress, parse_broker_url
 from gateway.settings import Settings, SettingsError
-from registry import audit
+from registry import audit, journal
 from registry.database import Database
 from registry.errors import DatabaseUnusable
 
@@ -72,6 +72,17 @@ def open_audit(settings: Settings) -> Database:
     """
     try:
         return audit.open_store(settings.database)
+    except DatabaseUnusable as error:
+        raise SettingsError(f"HUTONG_DATABASE_URL: {error.message}") from None
+
+
+def open_journal(settings: Settings) -> Database:
+    """What happened: a file beside the registry's, or in the same PostgreSQL database.
+
+    Raises: SettingsError for a URL that can never work.
+    """
+    try:
+        return journal.open_store(settings.database)
     except DatabaseUnusable as error:
         raise SettingsError(f"HUTONG_DATABASE_URL: {error.message}") from None
 

@@ -31,6 +31,7 @@ from gateway.bus.topics import Topics
 from gateway.interop.bridge import Bridge
 from gateway.interop.directory import Directory
 from gateway.interop.feed import Feed
+from gateway.interop.journal import Journal
 from gateway.interop.lease import BridgeLease
 from gateway.live import LiveService
 from gateway.vision import PicturePool
@@ -64,7 +65,10 @@ async def always(_user: str, _point: str) -> bool:
 
 @pytest.fixture
 async def stage(
-    embedded_broker: RunningBroker, database: Database, audit_store: Database
+    embedded_broker: RunningBroker,
+    database: Database,
+    audit_store: Database,
+    journal_store: Database,
 ) -> AsyncIterator[Stage]:
     """A gateway's HTTP side joined to a broker, the bridge on the same node, and an agent's bus."""
     bus = Bus(embedded_broker.address, node="gateway", topics=Topics(), roles=("api", "bridge"))
@@ -73,6 +77,7 @@ async def stage(
     directory = Directory()
     lease = BridgeLease(bus, presence)
     bridge = Bridge(bus, presence, lease, directory)
+    journal = Journal(bus, lease, journal_store, database)
     access = Access(database, passwords=cheap_passwords())
     context = Context(
         database=database,
@@ -95,13 +100,14 @@ async def stage(
             systems={},
             fleet=Fleet(),
             rounds=None,
+            history=journal_store,
         )
         jar = aiohttp.DummyCookieJar()
         app = build_app(context, services)
         async with (
             served(app) as url,
             aiohttp.ClientSession(cookie_jar=jar) as session,
-            running(bus.run(), agent.run(), lease.run()),
+            running(bus.run(), agent.run(), lease.run(), journal.run()),
         ):
             await wait_until(lambda: bus.connected.is_set() and agent.connected.is_set())
             api = CoreApi(url=url, context=context, session=session, app=app)

@@ -6,19 +6,21 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from gateway.access.errors import AccessError
 from gateway.api.bodies import Body, Text
 from gateway.api.context import Context, CurrentContext, CurrentPrincipal, CurrentToken
+from gateway.api.history import past_events, wants_a_file
 from gateway.api.services import CurrentServices
 from gateway.api.shapes import answer
 from gateway.interop.feed import Feed, Item
 from registry import shares
 from registry.errors import DatabaseAway
 from registry.identity import now
+from registry.journal import Wanted
 from registry.partition import SEE_CHANNELS, Principal, receives, top_paths
 from registry.shares import Shown
 
@@ -30,12 +32,16 @@ RIGHTS_UNKNOWN_FOR_S = 60.0
 
 
 class EventQuery(Body):
-    """channel, point: ids. type: such as ``floor.taken``."""
+    """channel, point: ids. type: such as ``floor.taken``. since, until: from then on, and before
+    then, in the journal."""
 
     channel: Text | None = None
     point: Text | None = None
     type: Annotated[Text, Field(max_length=100)] | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: Annotated[str, Field(max_length=200)] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +87,23 @@ async def sight_of(context: Context, principal: Principal) -> Sight:
 @router.get("")
 async def list_events(
     query: Annotated[EventQuery, Query()],
+    request: Request,
     context: CurrentContext,
     services: CurrentServices,
     principal: CurrentPrincipal,
 ) -> Response:
-    """The latest events, newest first, as CloudEvents; as far back as this node remembers."""
+    """Events, newest first, as CloudEvents. The latest come from what this node remembers; asked
+    for by time, by cursor, as CSV or as a batch of CloudEvents, they come from the journal."""
+    if query.since or query.until or query.cursor or wants_a_file(request):
+        wanted_past = Wanted(
+            subject=query.channel or query.point,
+            type=query.type,
+            since=query.since,
+            until=query.until,
+        )
+        return await past_events(
+            request, context, services, principal, wanted_past, query.limit, query.cursor
+        )
     sight = await sight_of(context, principal)
     wanted = {each for each in (query.channel, query.point) if each}
     found = [

@@ -206,6 +206,10 @@ class Journal:
             except DatabaseAway as error:
                 self._is_away(error)
                 await asyncio.sleep(RETRY_S)
+            except Exception:
+                # Bridging must not end because of what is only written down.
+                log.exception("journal failed, tries again")
+                await asyncio.sleep(RETRY_S)
             await self._acknowledge()
             await asyncio.sleep(LINGER_S)
 
@@ -299,6 +303,9 @@ class Journal:
             await self._store.write(lambda c: journal.store(c, (), (), fresh))
         except DatabaseAway:
             return
+        except Exception:
+            log.exception("positions not stored")
+            return
         self._told |= fresh
         for system_id, (epoch, sequence) in fresh.items():
             topic = self._bus.topics.system_acknowledged(system_id)
@@ -326,8 +333,12 @@ class Journal:
         while True:
             gone = 0
             if self._lease.held:
-                with contextlib.suppress(DatabaseAway):
+                try:
                     gone = await self.forget_old()
+                except DatabaseAway:
+                    pass
+                except Exception:
+                    log.exception("old events not removed")
             # Where there is more, others write in between.
             await asyncio.sleep(LINGER_S if gone else CLEAN_EVERY_S)
 

@@ -141,7 +141,7 @@ async def test_who_may_press_and_where(stage: Any) -> None:
 async def test_a_press_without_a_bridge_or_broker_is_503_and_leaves_nothing(
     stage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.api.patches.ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("gateway.api.talk.ANSWER_TIMEOUT_S", 0.05)
     channel = await channel_of(stage, await stage.caller("integrator"))
     dispatcher = await stage.caller("dispatcher")
     answer = await dispatcher("POST", f"/channels/{channel}/talk", {"action": "press"})
