@@ -187,7 +187,7 @@ class DeviceAgent:
     def _on_failure(self, failure: Failure) -> None:
         """Who sees a point may read why it is away, but not where its device is."""
         if failure.flapping and failure.error.retryable:
-            self._show_all("fault", FLAPS, None)
+            self._show_all("fault", FLAPS, None, device_reason=f"{FLAPS}; {failure.error}")
             return
         status = "offline" if failure.error.retryable else "fault"
         self._show_all(status, failure.error.message, None, device_reason=str(failure.error))
