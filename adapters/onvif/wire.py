@@ -198,8 +198,12 @@ GET_SERVICES = _call(
     _services,
     "<m:IncludeCapability>false</m:IncludeCapability>",
 )
-GET_CAPABILITIES = _call(
-    "devicemgmt", _TDS, "GetCapabilities", _capabilities, "<m:Category>All</m:Category>"
+GET_CAPABILITIES = Call(
+    service="devicemgmt",
+    operation="GetCapabilities",
+    parameters={"Category": ["All"]},
+    read=_capabilities,
+    lean=True,
 )
 GET_IDENTITY = _call("devicemgmt", _TDS, "GetDeviceInformation", _identity)
 GET_ENDPOINT_REFERENCE = _call("devicemgmt", _TDS, "GetEndpointReference", _endpoint_reference)
@@ -211,13 +215,13 @@ GET_PROFILES_2 = _call("media2", _TR2, "GetProfiles", _profiles, "<m:Type>All</m
 def get_stream_uri(profile_token: str, transport: str) -> Call[str]:
     """transport: ``tcp`` or ``udp``; which URI is given rarely depends on it."""
     protocol = "RTSP" if transport == "tcp" else "UDP"
-    return _call(
-        "media",
-        _TRT,
-        "GetStreamUri",
-        _uri,
-        "<m:StreamSetup><t:Stream>RTP-Unicast</t:Stream><t:Transport><t:Protocol>"
-        f"{protocol}</t:Protocol></t:Transport></m:StreamSetup>{_profile_token(profile_token)}",
+    setup = {"Stream": "RTP-Unicast", "Transport": {"Protocol": protocol}}
+    return Call(
+        service="media",
+        operation="GetStreamUri",
+        parameters={"StreamSetup": setup, "ProfileToken": profile_token},
+        read=_uri,
+        lean=True,
     )
 
 
@@ -229,7 +233,13 @@ def get_stream_uri_2(profile_token: str, transport: str) -> Call[str]:
 
 
 def get_snapshot_uri(profile_token: str) -> Call[str]:
-    return _call("media", _TRT, "GetSnapshotUri", _uri, _profile_token(profile_token))
+    return Call(
+        service="media",
+        operation="GetSnapshotUri",
+        parameters={"ProfileToken": profile_token},
+        read=_uri,
+        lean=True,
+    )
 
 
 def get_snapshot_uri_2(profile_token: str) -> Call[str]:

@@ -176,8 +176,8 @@ class TestAnyDocument:
         names = st.sampled_from(
             ["UTCDateTime", "Date", "Time", "Year", "Service", "XAddr", "Namespace", "Profiles",
              "VideoSourceConfiguration", "VideoEncoderConfiguration", "Resolution", "Width",
-             "MediaUri", "Uri", "Capabilities", "Media", "VideoSources", "Model", "Configurations", "VideoSource",
-             "VideoEncoder", "Encoding", "GUID"]
+             "MediaUri", "Uri", "Capabilities", "Media", "VideoSources", "Model", "Configurations",
+             "VideoSource", "VideoEncoder", "Encoding", "GUID"]
         )  # fmt: skip
         texts = st.sampled_from(["", "1", "-1", "x", "99999999999999999999", "NaN"])
         tree = st.recursive(
