@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from adapters.base import Adapter, MediaSource
+from adapters.errors import AuthenticationFailed
 from adapters.events import Command, Image, Inventory, Outcome
 from gateway.agents.build import video_adapter
 from gateway.agents.device import DeviceAgent
@@ -64,6 +65,10 @@ class Cameras:
         found = await self._find(point_id)
         return await found.adapter.execute(command(found.address))
 
+    async def command(self, device_id: str, command: Command) -> Outcome:
+        """Carry out a command for a device as a whole. Raises: AdapterError, NotFound."""
+        return await (await self._adapter(device_id)).execute(command)
+
     async def probe(self, device_id: str) -> Inventory:
         """Ask a registered device anew what it is. Raises: AdapterError, NotFound."""
         return await (await self._adapter(device_id)).probe()
@@ -72,6 +77,10 @@ class Cameras:
         point = await self._database.read(lambda c: points.get(c, SYSTEM, point_id))
         if point.device_id is None or point.address is None:
             raise NoCamera
+        agent = self._agents.get(point.device_id)
+        if agent is not None and isinstance(agent.refused, AuthenticationFailed):
+            # Each new try with a wrong password brings the camera nearer to locking the account.
+            raise AuthenticationFailed(agent.refused.message)
         return _Found(await self._adapter(point.device_id), point.address)
 
     async def _adapter(self, device_id: str) -> Adapter:

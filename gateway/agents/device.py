@@ -12,6 +12,7 @@ from typing import Any
 
 from adapters import events as seam
 from adapters.base import Adapter
+from adapters.errors import AdapterError
 from gateway.agents.conditions import EVENT_NAMES, Conditions
 from gateway.agents.fleet import Fleet
 from gateway.agents.steadiness import Steadiness
@@ -80,6 +81,7 @@ class DeviceAgent:
         self._make = make
         self._latest: Adapter | None = None
         self._identity: seam.Identity | None = None
+        self._refused: AdapterError | None = None
         self._unrecognised = unrecognised or UnrecognisedLog().note
         self._conditions = Conditions(asyncio.get_running_loop().time)
         self._faults: dict[str, seam.SourceStatus] = {}
@@ -99,6 +101,11 @@ class DeviceAgent:
     def adapter(self) -> Adapter | None:
         """The adapter while the device is online."""
         return self._supervised.adapter
+
+    @property
+    def refused(self) -> AdapterError | None:
+        """Why it is not tried again until something changes; None while it is, or is online."""
+        return self._refused
 
     async def run(self) -> None:
         with self._fleet.member(self._supervised, self._endpoint):
@@ -138,6 +145,7 @@ class DeviceAgent:
         match event:
             case seam.Online():
                 self._identity = event.identity or self._identity
+                self._refused = None
                 self._faults.clear()
                 self._no_signal.clear()
                 self._show_all("online", "", event.identity)
@@ -186,6 +194,7 @@ class DeviceAgent:
 
     def _on_failure(self, failure: Failure) -> None:
         """Who sees a point may read why it is away, but not where its device is."""
+        self._refused = None if failure.error.retryable else failure.error
         if failure.flapping and failure.error.retryable:
             self._show_all("fault", FLAPS, None, device_reason=f"{FLAPS}; {failure.error}")
             return

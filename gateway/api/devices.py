@@ -22,6 +22,7 @@ from gateway.agents.onboarding import (
     identity_of,
     in_time,
 )
+from gateway.api import clock
 from gateway.api.background import Progress
 from gateway.api.bodies import Body, Name, Password, Reference, Text
 from gateway.api.context import CurrentContext, CurrentPrincipal
@@ -45,6 +46,7 @@ from registry.paging import DEFAULT_LIMIT, MAX_LIMIT
 from registry.partition import INTEGRATE, Principal, require, top_paths
 
 router = APIRouter(tags=["devices"])
+router.include_router(clock.router)
 
 _TELL_EVERY_S = 1.0
 Endpoint = Annotated[Text, Field(min_length=1, max_length=500)]
