@@ -8,8 +8,9 @@ from typing import ClassVar
 from adapters.base import Adapter, Capability, Emit, Granting, RadioTraits
 from adapters.errors import AdapterError, Busy, InvalidSettings, NotSupported, Unreachable
 from adapters.events import DONE, Command, KeyChannel, Online, Outcome, UnkeyChannel
-from adapters.homebrew.master import Master, now
+from adapters.homebrew.master import Master
 from adapters.homebrew.settings import HomebrewSettings
+from adapters.homebrew.station import now
 
 
 class HomebrewAdapter(Adapter):

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Protocol
 
 from adapters.homebrew import wire
 from adapters.homebrew.settings import HomebrewSettings
@@ -49,6 +50,13 @@ class SignInRefused:
     reason: str
 
 
+class Stations(Protocol):
+    """Who is signed in now: what we transmit goes to each. nobody: why there is none."""
+
+    signed_in: tuple[Repeater, ...]
+    nobody: str
+
+
 Notice = SignedIn | SignedOff | SignInRefused
 
 
@@ -79,6 +87,7 @@ class Roster:
         self._challenges: OrderedDict[tuple[int, Peer], _Challenge] = OrderedDict()
         self._repeaters: dict[int, Repeater] = {}
         self.signed_in: tuple[Repeater, ...] = ()
+        self.nobody = "no repeater is signed in"
 
     def find(self, repeater_id: int, peer: Peer) -> Repeater | None:
         """The signed-in repeater of that id, if it is the one that speaks from that address."""

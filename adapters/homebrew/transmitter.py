@@ -14,10 +14,8 @@ from adapters.homebrew.keying import (
     parse_address,
     parse_unit,
 )
-from adapters.homebrew.sign_in import Peer, Roster
+from adapters.homebrew.sign_in import Peer, Stations
 from adapters.homebrew.wire import VOICE_FRAMES, Dmrd
-
-NO_REPEATER = "no repeater is signed in"
 
 
 class Transmitter:
@@ -29,7 +27,7 @@ class Transmitter:
     def __init__(
         self,
         *,
-        roster: Roster,
+        stations: Stations,
         air: Air,
         echoes: Echoes,
         gateway_id: int,
@@ -37,7 +35,7 @@ class Transmitter:
         fail: Callable[[BaseException], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._roster = roster
+        self._stations = stations
         self._air = air
         self._echoes = echoes
         self._gateway_id = gateway_id
@@ -79,8 +77,8 @@ class Transmitter:
                 return DONE
             reason = f"this transmission is on {running.channel.address}"
             return Outcome(result=Result.REFUSED, reason=reason)
-        if not self._roster.signed_in:
-            return Outcome(result=Result.REFUSED, reason=NO_REPEATER)
+        if not self._stations.signed_in:
+            return Outcome(result=Result.REFUSED, reason=self._stations.nobody)
         occupied = self._occupied_by(channel)
         if occupied:
             return Outcome(result=Result.BUSY, reason=occupied)
@@ -114,7 +112,7 @@ class Transmitter:
 
     def _transmit(self, transmission: Transmission) -> None:
         """Send the burst that is due and set the timer for the next."""
-        for repeater in self._roster.signed_in:
+        for repeater in self._stations.signed_in:
             datagram = transmission.burst(repeater.repeater_id, repeater.color_code)
             self._send(datagram, repeater.peer)
         transmission.sequence += 1
@@ -139,7 +137,7 @@ class Transmitter:
         if timer is not None:
             timer.cancel()
         self._echoes.ended(transmission, now_s)
-        for repeater in self._roster.signed_in:
+        for repeater in self._stations.signed_in:
             if repeater.repeater_id != besides:
                 datagram = transmission.terminator(repeater.repeater_id, repeater.color_code)
                 self._send(datagram, repeater.peer)
