@@ -14,7 +14,7 @@ import structlog
 
 from adapters.base import Adapter
 from adapters.errors import AdapterError, InvalidSettings, ProtocolViolation, TimedOut
-from adapters.events import Event, Online, SourceStatus
+from adapters.events import Event, Online, SignalLost, SourceStatus
 from gateway.agents.budget import Budget, Place, Urgency
 from gateway.agents.steadiness import Steadiness
 
@@ -97,7 +97,7 @@ class Supervised:
         self._forwarded_s = float("-inf")
         self._greeted_s = float("-inf")
         self._place = Place()
-        self._held: dict[str | None, Event] = {}
+        self._held: dict[tuple[type[Event], str], Event] = {}
         self._settling: asyncio.TimerHandle | None = None
         self._warned = ""
 
@@ -246,14 +246,28 @@ class Supervised:
                 self._begin_settling()
                 if came_back:
                     self.on_back()
-            if self.flapping and isinstance(event, Online | SourceStatus):
-                self._held[event.address if isinstance(event, SourceStatus) else None] = event
-            else:
+            if not (self.flapping and self._hold_back(event)):
                 self._on_event(event)
 
         return emit
 
     # --- flapping -------------------------------------------------------------------------------
+
+    def _hold_back(self, event: Event) -> bool:
+        """Keep what is a state until the device is calm; whether it is nothing but that."""
+        match event:
+            case Online():
+                self._held[Online, ""] = event
+            case SourceStatus():
+                self._held[SourceStatus, event.address] = event
+            case SignalLost():
+                # An occurrence too: told now, and said again as how it stands.
+                standing = dataclasses.replace(event, initial=True)
+                self._held[SignalLost, event.address] = standing
+                return False
+            case _:
+                return False
+        return True
 
     def _begin_settling(self) -> None:
         self._stop_settling()
@@ -273,8 +287,8 @@ class Supervised:
         held, self._held = self._held, {}
         self._on_flapping(False)
         if self.online:
-            for address in sorted(held, key=lambda each: each is not None):
-                self._on_event(held[address])
+            for key in sorted(held, key=lambda each: each[0] is not Online):
+                self._on_event(held[key])
 
     def _settle_if_gone(self, now_s: float) -> None:
         """It ended once more: what it said then is no longer so, and after a while away it does

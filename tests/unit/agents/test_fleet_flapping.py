@@ -1,6 +1,7 @@
 """A device that comes and goes is shown as flapping: one event, one status, until it is calm."""
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ import virtual_time
 from patience import wait_until
 from scripted import Script, maker, now
 
-from adapters.events import Event, Motion, Online, SourceStatus
+from adapters.events import Event, Motion, Online, SignalLost, SourceStatus
 from gateway.agents.fleet import Fleet
 from gateway.agents.steadiness import Steadiness
 from gateway.agents.supervisor import Failure, Supervised
@@ -84,11 +85,15 @@ def test_it_is_told_once_held_back_and_told_again_when_it_stays() -> None:
         it.script.say(SourceStatus(at=now(), address="1", status="online", reason=""))
         it.script.say(Motion(at=now(), address="1", active=True))
         assert isinstance(it.events[-1], Motion)  # an occurrence is no status
+        lost = SignalLost(at=now(), address="2", active=True)
+        it.script.say(lost)
+        assert it.events[-1] is lost
         await asyncio.sleep(299)
         assert it.onlines() == 4
         await asyncio.sleep(2)
         assert it.flaps == [True, False]
-        assert [type(event) for event in it.events[-2:]] == [Online, SourceStatus]
+        assert [type(event) for event in it.events[-3:]] == [Online, SourceStatus, SignalLost]
+        assert it.events[-1] == dataclasses.replace(lost, initial=True)
         task.cancel()
         await asyncio.wait([task])
 
