@@ -62,7 +62,7 @@ def merged(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     fields = dict(given)
     named = fields.pop("persona", ())
-    names = [named] if isinstance(named, str) else named
+    names = named if isinstance(named, list | tuple) else [named]
     changed: dict[str, Any] = {}
     quirks: dict[str, Any] = {}
     for name in names:
