@@ -22,7 +22,8 @@ Message = str | bytes
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LiveState:
-    """state: ``live``, ``reconnecting``, ``ended``. reason: one clause, empty when live."""
+    """state: ``live``, ``reconnecting``, ``ended``. reason: one clause; when live, why the stream
+    is not read in the usual way, else empty."""
 
     state: str
     reason: str = ""
@@ -40,9 +41,11 @@ class LiveState:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LiveFormat:
-    """A track's format from here on."""
+    """A track's format from here on. audio: with that of the pictures, the sound that goes beside
+    them in fMP4, if it can."""
 
     track: TrackFormat
+    audio: TrackFormat | None = None
 
     @functools.cached_property
     def text(self) -> str:
@@ -60,10 +63,10 @@ class LiveFormat:
         if self.track.kind != "video":
             return []
         try:
-            segment = fmp4.init_segment(self.track)
+            segment = fmp4.init_segment(self.track, self.audio)
         except AdapterError as error:
             return [LiveState(state="ended", reason=error.message).text]
-        return [json.dumps({"mime": fmp4.mime_type(self.track)}), segment]
+        return [json.dumps({"mime": fmp4.mime_type(self.track, self.audio)}), segment]
 
     def frames(self) -> list[Message]:
         return [self.text]
@@ -105,7 +108,9 @@ class LiveUnit:
         if self._fmp4 is None:
             self._fmp4 = []
             if self.placement is not None:
-                self._fmp4.append(fmp4.fragment(self.sequence, self.placement, self.unit))
+                track_id = fmp4.VIDEO_ID if self.video else fmp4.AUDIO_ID
+                fragment = fmp4.fragment(self.sequence, self.placement, self.unit, track_id)
+                self._fmp4.append(fragment)
         return self._fmp4
 
     def resumed(self) -> "LiveUnit":

@@ -7,11 +7,12 @@ import structlog
 
 from adapters.base import AccessUnit, MediaItem, MediaSource, TrackFormat
 from adapters.errors import AdapterError, Unreachable
-from adapters.media import ThreadSlots, fmp4, open_stream
+from adapters.media import MediaStream, ThreadSlots, fmp4, open_stream
 from gateway.live.counters import LiveCounters
 from gateway.live.errors import LiveRefused
 from gateway.live.frames import Entry, LiveFormat, LiveState, LiveUnit
 from gateway.live.settings import LiveSettings
+from gateway.live.sound import Sound
 from gateway.live.viewer import Viewer
 
 CLOSE_NORMAL = 1000
@@ -60,6 +61,7 @@ class Relay:
     """Runs the upstream until cancelled; `run` returns when it cannot go on.
 
     reader: who reads the upstream, ``native``, ``pyav`` or ``adapter``; empty before it plays.
+    reader_reason: why it is not the native one, else empty.
     """
 
     def __init__(
@@ -83,12 +85,14 @@ class Relay:
         self._state: LiveState | None = None
         self._ended: tuple[int, str] | None = None
         self._timeline = fmp4.DecodeTimeline()
+        self._sound = Sound()
+        self._stream: MediaStream | None = None
         self._sequence = 0
         self._shift_us: int | None = 0
         self._last_pts_us = -_RESUME_GAP_US
         self._attempt = 0
         self.viewers: set[Viewer] = set()
-        self.reader = ""
+        self.reader = self.reader_reason = ""
 
     # --- viewers ------------------------------------------------------------------------------
 
@@ -139,8 +143,8 @@ class Relay:
         self._counters.upstreams_opened += 1
         try:
             source = await self._open_source()
-            async with open_stream(source, slots=self._slots) as stream:
-                self.reader = stream.reader
+            async with open_stream(source, slots=self._slots, audio=True) as stream:
+                self._opened(stream)
                 await stream.pour(self._publish)
         except AdapterError as error:
             return error
@@ -158,19 +162,26 @@ class Relay:
         track = self._formats.get(item.track)
         if track is None:
             return
+        video = track.track.kind == "video"
         if self._shift_us is None:
             self._shift_us = self._last_pts_us + _RESUME_GAP_US - item.pts_us
             item = dataclasses.replace(item, discontinuity=True)
         if self._shift_us:
             item = dataclasses.replace(item, pts_us=max(0, item.pts_us + self._shift_us))
         self._last_pts_us = max(self._last_pts_us, item.pts_us)
-        self._hand_out(self._unit(item, video=track.track.kind == "video"))
+        if not video:
+            self._sound.heard(item.pts_us)
+        elif item.keyframe and self._sound.changes(item.pts_us):
+            self._set_pictures(track.track)
+        self._hand_out(self._unit(item, video=video))
 
     def _unit(self, item: AccessUnit, *, video: bool) -> LiveUnit:
-        placement = None
         if video:
+            placement: fmp4.Placement | None = self._timeline.place(item.pts_us, item.keyframe)
+        else:
+            placement = self._sound.place(item.pts_us)
+        if placement is not None:
             self._sequence += 1
-            placement = self._timeline.place(item.pts_us, item.keyframe)
         return LiveUnit(item, video=video, sequence=self._sequence, placement=placement)
 
     def _hand_out(self, unit: LiveUnit) -> None:
@@ -182,17 +193,56 @@ class Relay:
             if self._state is not None:
                 log.info("live.upstream_returned", stream=self._name, reader=self.reader)
             self._attempt = 0
-            self._announce(LiveState(state="live"))
+            self._announce(LiveState(state="live", reason=self._peculiarity()))
+
+    def _peculiarity(self) -> str:
+        return f"read through PyAV: {self.reader_reason}" if self.reader_reason else ""
 
     def _set_format(self, track: TrackFormat) -> None:
+        self._note_reader()
         known = self._formats.get(track.track)
-        if known is not None and known.track == track:
-            return
-        self._formats[track.track] = LiveFormat(track=track)
+        if track.kind == "audio":
+            self._sound.begin(track)
+            if known is None or known.track != track:
+                self._tell(LiveFormat(track=track))
+        elif known is None or known.track != track or known.audio != self._sound.wanted:
+            self._set_pictures(track)
+        else:
+            self._sound.carry()
+
+    def _set_pictures(self, track: TrackFormat) -> None:
         # What is cached was coded in the old format.
         self._cache.clear()
+        self._sound.carry()
+        self._tell(LiveFormat(track=track, audio=self._sound.beside))
+
+    def _tell(self, known: LiveFormat) -> None:
+        self._formats[known.track.track] = known
         for viewer in self.viewers:
-            viewer.offer(self._formats[track.track])
+            viewer.offer(known)
+
+    def _opened(self, stream: MediaStream) -> None:
+        self._stream = stream
+        self._sound.end()
+        self._formats = {n: one for n, one in self._formats.items() if one.track.kind == "video"}
+        self._note_reader()
+        if stream.audio_reason:
+            log.info("live.audio_left_out", stream=self._name, reason=stream.audio_reason)
+
+    def _note_reader(self) -> None:
+        """Who reads it, which may change in the middle; told where it is not the usual one."""
+        stream = self._stream
+        if stream is None or (stream.reader, stream.reason) == (self.reader, self.reader_reason):
+            return
+        self.reader, self.reader_reason = stream.reader, stream.reason
+        if stream.reason:
+            log.warning(
+                "live.reader",
+                stream=self._name,
+                reader=stream.reader,
+                reason=stream.reason,
+                transport=stream.transport,
+            )
 
     def _announce(self, state: LiveState) -> None:
         if state != self._state:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from gateway.live.frames import Entry, LiveFormat, LiveState, LiveUnit
 
+_SOUND_FACTOR = 5
+
 
 class ViewClosed(Exception):
     """The view is over. code: WebSocket close code."""
@@ -25,6 +27,7 @@ class Viewer:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._room = limit
+        self._waiting = 0
         self._entries: deque[Entry] = deque()
         self._awaiting_key = True
         self._fell_behind = False
@@ -38,14 +41,18 @@ class Viewer:
         """What is known and cached when it joins; the queue has room for it beyond its limit."""
         self._entries.extend(entries)
         units = [entry for entry in self._entries if isinstance(entry, LiveUnit)]
-        self._room = self._limit + len(self._entries)
+        self._waiting = len(self._entries)
+        self._room = self._limit + self._waiting
         self._awaiting_key = not units
         self._wake()
 
     def offer(self, entry: Entry) -> None:
         if self._closed is not None:
             return
-        if len(self._entries) >= self._room:
+        if isinstance(entry, LiveUnit) and not entry.video:
+            self._offer_sound(entry)
+            return
+        if self._waiting >= self._room:
             self._fall_behind()
         if isinstance(entry, LiveUnit) and self._awaiting_key:
             if not entry.opens_group:
@@ -54,6 +61,16 @@ class Viewer:
             if self._fell_behind:
                 entry = entry.resumed()
             self._awaiting_key = self._fell_behind = False
+        self._entries.append(entry)
+        self._waiting += 1
+        self._wake()
+
+    def _offer_sound(self, entry: LiveUnit) -> None:
+        """Frames of sound are small and many: they take no room from pictures, and are left out
+        where there are too many of them."""
+        if self._awaiting_key or len(self._entries) >= self._room * _SOUND_FACTOR:
+            self.dropped += not self._awaiting_key or self._fell_behind
+            return
         self._entries.append(entry)
         self._wake()
 
@@ -89,7 +106,7 @@ class Viewer:
                 self._waiter = None
         entries = list(self._entries)
         self._entries.clear()
-        self._room = self._limit
+        self._room, self._waiting = self._limit, 0
         return entries
 
     def _fall_behind(self) -> None:
@@ -110,6 +127,7 @@ class Viewer:
             kept[0] = kept[0].resumed()
         self._entries = deque([*told.values(), *kept])
         self._room = self._limit
+        self._waiting = sum(not isinstance(one, LiveUnit) or one.video for one in self._entries)
         self.skips += not self._fell_behind
         self._awaiting_key = self._fell_behind = not kept
 
