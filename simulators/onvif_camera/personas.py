@@ -37,9 +37,15 @@ PERSONAS: Final[Mapping[str, Changes]] = MappingProxyType(
         "garbage": _quirks(garbage=True),
         "silent": _quirks(silent=True),
         "sudden-reboot": _quirks(reboots_after=3),
-        "h265": _quirks(h265=True),
+        "h265": MappingProxyType({"codec": "h265"}),
         "nvr16": MappingProxyType({"sources": 16, "model": "Recorder 16"}),
         "tls": MappingProxyType({"tls": True}),
+        "pullpoint-none": _quirks(events=False),
+        "pullpoint-two-slots": _quirks(max_subscriptions=2),
+        "pullpoint-expires": _quirks(pull_point_expires_s=15.0),
+        "pullpoint-no-renew": _quirks(renew_refused=True, pull_keeps_alive=False),
+        "pullpoint-short-polls": _quirks(pull_breaks_s=5.0),
+        "pullpoint-foreign-topics": _quirks(topic_prefix="acme"),
     }
 )
 """By name: fields of `CameraSpec`, and under ``quirks`` those of `Quirks`."""
