@@ -4,6 +4,7 @@ from registry.models.base import Base
 from registry.models.changes import CHANGES
 from registry.models.devices import DEVICES
 from registry.models.jobs import JOBS
+from registry.models.levels import APPLIED_LEVELS, LEVELS
 from registry.models.organizations import ORGANIZATIONS
 from registry.models.patches import PATCH_MEMBERS, PATCHES
 from registry.models.point_counts import POINT_CELLS, POINT_COUNTS, UNCOUNTED_WRITES
@@ -17,10 +18,12 @@ from registry.models.users import ROLES, SESSIONS, USERS
 METADATA = Base.metadata
 
 __all__ = [
+    "APPLIED_LEVELS",
     "CHANGES",
     "CHANNELS",
     "DEVICES",
     "JOBS",
+    "LEVELS",
     "METADATA",
     "ORGANIZATIONS",
     "PATCHES",
