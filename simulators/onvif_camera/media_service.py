@@ -30,10 +30,13 @@ def get_video_sources(camera: "OnvifCamera", request: Element) -> str:
 
 
 def get_profiles(camera: "OnvifCamera", request: Element) -> str:
-    # Media1 has no word for H.265: its profiles show in Media2 alone.
-    listed = (each for each in profiles(camera) if encoding_of(camera, each) != "H265")
-    items = "".join(_profile("trt:Profiles", camera, profile) for profile in listed)
+    items = "".join(_profile("trt:Profiles", camera, profile) for profile in _listed(camera))
     return f"<trt:GetProfilesResponse>{items}</trt:GetProfilesResponse>"
+
+
+def _listed(camera: "OnvifCamera") -> list[MediaProfile]:
+    """Media1 has no word for H.265: its profiles show in Media2 alone."""
+    return [each for each in profiles(camera) if encoding_of(camera, each) != "H265"]
 
 
 def get_profile(camera: "OnvifCamera", request: Element) -> str:
@@ -75,8 +78,7 @@ def get_video_source_configurations(camera: "OnvifCamera", request: Element) -> 
 
 def get_video_encoder_configurations(camera: "OnvifCamera", request: Element) -> str:
     items = "".join(
-        _encoder_configuration("trt:Configurations", camera, profile)
-        for profile in profiles(camera)
+        _encoder_configuration("trt:Configurations", camera, profile) for profile in _listed(camera)
     )
     return (
         f"<trt:GetVideoEncoderConfigurationsResponse>{items}"

@@ -40,4 +40,5 @@ def find_profile(camera: "OnvifCamera", token: str) -> MediaProfile:
 
 def encoding_of(camera: "OnvifCamera", profile: MediaProfile) -> str:
     """As Media2 names it."""
-    return "H265" if camera.quirks.h265 and profile.kind == "main" else "H264"
+    clip = camera.rtsp.stream(profile.kind, profile.source).clip.parameters
+    return clip.codec.upper()

@@ -4,7 +4,7 @@ import dataclasses
 import uuid
 from typing import Final, Literal
 
-from simulators.clips import H264Profile
+from simulators.clips import Codec, H264Profile
 from simulators.rtsp_camera import RtspCameraSpec, RtspQuirks
 
 _DEVICES: Final = uuid.UUID("0f0c1b36-54a2-5f4e-9d0b-6a1e5c7de8b1")
@@ -24,12 +24,11 @@ class Quirks:
     take digest, or Basic with ``basic``. digest_qop: False challenges as RFC 2069 did.
     locks_after: so many wrong passwords in a row lock the account until the power is switched;
     0 never. announced_host: host or host:port in every address that it announces, in place of
-    its own. media2, get_services: whether it knows them. h265: the main profile, which Media1
-    then does not list. foreign_namespaces: its answers put schema elements under a namespace of
-    its own. snapshot_refused: 401 whatever the credentials. delay_ms: for each ONVIF call.
-    dead_after: a TCP connection goes dead without a word after so many answers; 0 never.
-    reboots_after: after so many requests it breaks off, is away for reboot_s and comes back,
-    once; 0 never.
+    its own. media2, get_services: whether it knows them. foreign_namespaces: its answers put
+    schema elements under a namespace of its own. snapshot_refused: 401 whatever the credentials.
+    delay_ms: for each ONVIF call. dead_after: a TCP connection goes dead without a word after so
+    many answers; 0 never. reboots_after: after so many requests it breaks off, is away for
+    reboot_s and comes back, once; 0 never.
 
     events: whether it has an event service. pull_point_expires_s: after how long a PullPoint is
     gone, whatever was granted and said; 0 as granted. pull_keeps_alive: whether PullMessages is a
@@ -52,7 +51,6 @@ class Quirks:
     announced_host: str = ""
     media2: bool = True
     get_services: bool = True
-    h265: bool = False
     foreign_namespaces: bool = False
     snapshot_refused: bool = False
     delay_ms: float = 0.0
@@ -82,9 +80,10 @@ class CameraSpec:
     """One camera, or a recorder with several sources.
 
     onvif_port, rtsp_port: 0 takes a free one. location: a street address, sent as a scope.
-    profile: of H.264. delay_ms: what the device takes to process an ONVIF request. main_size,
-    sub_size: width and height in pixels. variant: which look of picture; None lets the fleet
-    choose. tls: HTTPS alone, with a self-signed certificate of its own.
+    codec: of all its profiles; Media1 lists none of H.265. profile: of H.264. delay_ms: what the
+    device takes to process an ONVIF request. main_size, sub_size: width and height in pixels.
+    variant: which look of picture; None lets the fleet choose. tls: HTTPS alone, with a
+    self-signed certificate of its own.
     """
 
     name: str
@@ -99,6 +98,7 @@ class CameraSpec:
     rtsp_port: int = 0
     location: str = ""
     ptz: bool = False
+    codec: Codec = "h264"
     profile: H264Profile = "baseline"
     sources: int = 1
     quirks: Quirks = Quirks()
@@ -129,6 +129,7 @@ class CameraSpec:
             host=self.host,
             port=self.rtsp_port,
             path="" if not self.rtsp_port else self.serial,
+            codec=self.codec,
             profile=self.profile,
             sources=self.sources,
             main_size=self.main_size,

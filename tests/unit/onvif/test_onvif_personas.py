@@ -199,7 +199,7 @@ class TestProfiles:
         camera = await meet("h265")
         adapter = make_adapter(camera.device_url)
         profiles = (await adapter.probe()).sources[0].profiles
-        assert [(each.name, each.codec) for each in profiles] == [("main", "h265"), ("sub", "h264")]
+        assert [(each.name, each.codec) for each in profiles] == [("main", "h265"), ("sub", "h265")]
         source = await adapter.open_media("source_1", "main")
         assert isinstance(source, RtspSource)
         assert source.url == camera.rtsp_url("main")

@@ -26,8 +26,8 @@ def test_a_file_names_every_persona(name: str) -> None:
     (camera,) = parse(text).cameras.onvif
     plain = onvif_spec("a", username="u", password="p")
     wanted = with_persona(plain, name)
-    assert (camera.quirks, camera.sources, camera.tls) == (
-        wanted.quirks, wanted.sources, wanted.tls,
+    assert (camera.quirks, camera.sources, camera.tls, camera.codec) == (
+        wanted.quirks, wanted.sources, wanted.tls, wanted.codec,
     )  # fmt: skip
 
 
