@@ -253,7 +253,9 @@ async def _application(
         except (NoCamera, NotFound):
             raise NoSource("this point has no camera") from None
 
-    live = await stack.enter_async_context(LiveService(open_media, _rights(database)))
+    live = await stack.enter_async_context(
+        LiveService(open_media, _rights(database), evidence=cameras.stream_seen)
+    )
     pictures = await stack.enter_async_context(PicturePool())
     folder = node.settings.data_dir / "imports"
     background = Jobs(database, node=node.bus.node, folder=folder)

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from adapters.base import Adapter, MediaSource
-from adapters.errors import AuthenticationFailed
+from adapters.errors import AdapterError, AuthenticationFailed
 from adapters.events import Command, Image, Inventory, Outcome
 from gateway.agents.build import video_adapter
 from gateway.agents.device import DeviceAgent
@@ -68,6 +68,12 @@ class Cameras:
     async def command(self, device_id: str, command: Command) -> Outcome:
         """Carry out a command for a device as a whole. Raises: AdapterError, NotFound."""
         return await (await self._adapter(device_id)).execute(command)
+
+    def stream_seen(self, point_id: str, error: AdapterError | None) -> None:
+        """A point's stream opened just now, or did not: evidence for its status."""
+        for agent in self._agents.values():
+            if agent.stream_seen(point_id, error):
+                return
 
     async def probe(self, device_id: str) -> Inventory:
         """Ask a registered device anew what it is. Raises: AdapterError, NotFound."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from adapters import events as seam
 from adapters.base import Adapter
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, Busy, NotSupported
 from gateway.agents.conditions import EVENT_NAMES, Conditions
 from gateway.agents.fleet import Fleet
 from gateway.agents.steadiness import Steadiness
@@ -21,6 +21,7 @@ from gateway.agents.unrecognised import UnrecognisedLog
 from gateway.bus.client import Bus
 from gateway.bus.messages import CloudEvent, encode_event, rfc3339
 
+STREAM_FAULT_S = 300.0
 NO_SIGNAL = "its device has no video signal from it"
 FLAPS = "it comes and goes: lost again and again within minutes"
 
@@ -86,6 +87,7 @@ class DeviceAgent:
         self._conditions = Conditions(asyncio.get_running_loop().time)
         self._faults: dict[str, seam.SourceStatus] = {}
         self._no_signal: set[str] = set()
+        self._no_stream: dict[str, tuple[str, asyncio.TimerHandle]] = {}
         self._supervised = Supervised(
             device_id,
             self._made,
@@ -108,8 +110,11 @@ class DeviceAgent:
         return self._refused
 
     async def run(self) -> None:
-        with self._fleet.member(self._supervised, self._endpoint):
-            await self._supervised.run()
+        try:
+            with self._fleet.member(self._supervised, self._endpoint):
+                await self._supervised.run()
+        finally:
+            self._forget_streams()
 
     def nudge(self) -> None:
         self._supervised.nudge()
@@ -141,6 +146,29 @@ class DeviceAgent:
         self._latest = adapter
         return adapter
 
+    def stream_seen(self, point_id: str, error: AdapterError | None) -> bool:
+        """The stream of a point opened, or did not; whether the point is one of this device.
+
+        While the device answers, a stream that does not open is a fault of that source, until it
+        opens, or nobody has tried for `STREAM_FAULT_S`. A device with no session left has none.
+        """
+        address = next((a for a, point in self.points.items() if point.id == point_id), None)
+        if address is None:
+            return False
+        if known := self._no_stream.pop(address, None):
+            known[1].cancel()
+        if error is not None and not isinstance(error, Busy | NotSupported):
+            loop = asyncio.get_running_loop()
+            over = loop.call_later(STREAM_FAULT_S, self.stream_seen, point_id, None)
+            self._no_stream[address] = (f"its stream does not open: {error.message}", over)
+        self._show_source(address)
+        return True
+
+    def _forget_streams(self) -> None:
+        for _, over in self._no_stream.values():
+            over.cancel()
+        self._no_stream.clear()
+
     def _on_event(self, event: seam.Event) -> None:
         match event:
             case seam.Online():
@@ -148,6 +176,7 @@ class DeviceAgent:
                 self._refused = None
                 self._faults.clear()
                 self._no_signal.clear()
+                self._forget_streams()
                 self._show_all("online", "", event.identity)
             case seam.SourceStatus():
                 self._on_source_status(event)
@@ -189,6 +218,8 @@ class DeviceAgent:
             self._show(address, fault.status, fault.reason)
         elif address in self._no_signal:
             self._show(address, "fault", NO_SIGNAL)
+        elif address in self._no_stream:
+            self._show(address, "fault", self._no_stream[address][0])
         else:
             self._show(address, "online", "")
 

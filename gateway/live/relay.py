@@ -61,7 +61,8 @@ class Relay:
     """Runs the upstream until cancelled; `run` returns when it cannot go on.
 
     reader: who reads the upstream, ``native``, ``pyav`` or ``adapter``; empty before it plays.
-    reader_reason: why it is not the native one, else empty.
+    reader_reason: why it is not the native one, else empty. evidence: told None when the upstream
+    opens, and the error when it does not.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class Relay:
         counters: LiveCounters,
         slots: ThreadSlots,
         name: str = "",
+        evidence: Callable[[AdapterError | None], None] = lambda _error: None,
     ) -> None:
         self._open_source = open_source
+        self._evidence = evidence
         self._settings = settings
         self._timing = timing
         self._counters = counters
@@ -141,12 +144,17 @@ class Relay:
     async def _play(self) -> AdapterError:
         """Play until it breaks; gives what broke it."""
         self._counters.upstreams_opened += 1
+        opened = False
         try:
             source = await self._open_source()
             async with open_stream(source, slots=self._slots, audio=True) as stream:
                 self._opened(stream)
+                opened = True
+                self._evidence(None)
                 await stream.pour(self._publish)
         except AdapterError as error:
+            if not opened:  # one that breaks is opened again first: that tells
+                self._evidence(error)
             return error
         return Unreachable("the stream ended")
 

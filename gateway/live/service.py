@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from adapters.base import AccessUnit, MediaSource, TrackFormat
+from adapters.errors import AdapterError
 from adapters.media import ThreadSlots
 from gateway.live.counters import LiveCounters
 from gateway.live.errors import LimitReached, RightLost, TicketInvalid
@@ -72,7 +73,8 @@ class LiveService:
     """`async with LiveService(open_media, allowed) as live:` serves until it is left.
 
     open_media: describes the stream of a point and profile. allowed: whether a user may see a
-    point now. clock, sleep, chance: injected for tests.
+    point now. evidence: told, with the point, None when its stream opens and the error when it
+    does not. clock, sleep, chance: injected for tests.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class LiveService:
         open_media: OpenMedia,
         allowed: Allowed,
         *,
+        evidence: Callable[[str, AdapterError | None], None] = lambda _point, _error: None,
         settings: LiveSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -88,6 +91,7 @@ class LiveService:
         self.settings = settings or LiveSettings()
         self.counters = LiveCounters()
         self._open_media = open_media
+        self._evidence = evidence
         self._timing = Timing(clock=clock, sleep=sleep, chance=chance)
         self._book = TicketBook(
             lifetime_s=self.settings.ticket_s, limit=self.settings.max_tickets, clock=clock
@@ -194,6 +198,7 @@ class LiveService:
             counters=self.counters,
             slots=self._slots,
             name="/".join(key),
+            evidence=lambda error: self._evidence(key[0], error),
         )
         self._relays[key] = relay
         self._runs[key] = self._start(relay.run(), f"live-relay {key}")

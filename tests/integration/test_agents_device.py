@@ -12,7 +12,9 @@ from lab import running
 from patience import wait_until
 from scripted import Script, maker, now
 
+from adapters.errors import Busy, Unreachable
 from adapters.events import Identity, Motion, SourceStatus
+from gateway.agents import device
 from gateway.agents.device import BoundPoint, DeviceAgent, StatusChange, StatusWriter
 from gateway.agents.fleet import Fleet
 from gateway.bus.client import Bus
@@ -162,3 +164,27 @@ async def test_the_registry_gets_the_latest_of_each_and_loses_no_identity(away: 
     assert len(stored[0]) == 2
     assert (by_point[None].status, by_point["p"].status) == ("offline", "online")
     assert by_point[None].identity == Identity(model="M1")
+
+
+async def test_a_stream_that_does_not_open_is_a_fault_of_its_source_until_it_opens(
+    embedded_broker: RunningBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "STREAM_FAULT_S", 0.05)
+    side = BoundPoint(id="point-side", org="d/s1")
+    async with camera(embedded_broker, front=FRONT, side=side) as it:
+        await wait_until(lambda: it.status("d/s1/point-front") == "online")
+        assert not it.agent.stream_seen("another", None)
+        assert it.agent.stream_seen("point-front", Busy("no session is free"))
+        assert it.agent.stream_seen("point-front", Unreachable("nobody at the RTSP port"))
+        await wait_until(lambda: it.status("d/s1/point-front") == "fault")
+        assert it.status("d/s1/point-side") == "online"
+        said = [c for c in it.reported if c.status == "fault"]
+        assert [c.reason for c in said] == ["its stream does not open: nobody at the RTSP port"]
+        await wait_until(lambda: it.status("d/s1/point-front") == "online")  # nobody tries any more
+        it.agent.stream_seen("point-front", Unreachable("nobody at the RTSP port"))
+        it.agent.stream_seen("point-front", None)
+        assert not it.agent._no_stream
+        it.script.broken.set()
+        await wait_until(lambda: it.status("d/s1/point-front") == "offline")
+        it.agent.stream_seen("point-front", Unreachable("nobody"))
+        assert it.reported[-1].status != "fault"  # it is away: that says more
