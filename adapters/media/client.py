@@ -58,6 +58,8 @@ class RtspClient:
         if transport is None:
             raise Unreachable("the connection is closed", device=self.location)
         ours, theirs = (transport.get_extra_info(name) for name in ("sockname", "peername"))
+        if not ours or not theirs:
+            raise Unreachable("the connection broke", device=self.location)
         return ours[0], theirs[0]
 
     def deliver(self, handlers: wire.Handlers) -> None:

@@ -6,7 +6,13 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable
 
 from adapters.base import AccessUnit, MediaItem
-from adapters.errors import AdapterError, NotSupported, ProtocolViolation
+from adapters.errors import (
+    AdapterError,
+    AuthenticationFailed,
+    Busy,
+    NotSupported,
+    ProtocolViolation,
+)
 from adapters.events import RtspSource
 from adapters.media.audio import AudioCounters, AudioTrack, audio_codec
 from adapters.media.delivery import MediaQueue
@@ -110,7 +116,7 @@ class RtspStream:
             try:
                 track = AudioTrack(audio_codec(media), media.clock_rate_hz)
                 channel = await self._session.setup(media)
-            except (NotSupported, ProtocolViolation) as error:
+            except (NotSupported, ProtocolViolation, Busy, AuthenticationFailed) as error:
                 self.audio_reason = error.message
                 continue
             if channel in self._handlers:

@@ -36,7 +36,7 @@ _MEANINGS = {
     453: "it has no bandwidth left",
     454: "it has ended the session",
     455: "it is not ready for that",
-    461: "it sends neither over TCP nor over UDP",
+    461: "it sends neither over TCP nor over UDP, or not encrypted",
     500: "the camera has failed",
     503: "it is overloaded, or has no session left",
 }
@@ -46,17 +46,18 @@ _REPORT_S = 5.0
 class RtspSession:
     """One client session. Use `open_session`.
 
-    transport: ``tcp`` or ``udp``, final after the first `setup`. on_lost(error) is called once,
-    when the stream cannot go on.
+    transport: ``tcp`` or ``udp``, final after the first `setup`; ``tcp`` with rtsps.
+    on_lost(error) is called once, when the stream cannot go on.
     """
 
     def __init__(self, source: RtspSource, limits: RtspLimits) -> None:
         self.address: RtspAddress = parse_address(source.url)
-        self.transport = "udp" if source.transport == "udp" else "tcp"
+        self._encrypted = self.address.scheme == "rtsps"
+        self.transport = "udp" if source.transport == "udp" and not self._encrypted else "tcp"
         self.on_lost: Callable[[AdapterError], None] = lambda error: None
         username = source.username or self.address.username
         password = source.password.reveal() if source.username else self.address.password
-        basic = source.allow_basic or self.address.scheme == "rtsps"
+        basic = source.allow_basic or self._encrypted
         self._credentials = Credentials(username, password, basic=basic)
         self._pin = source.certificate_sha256
         self._limits = limits
@@ -133,7 +134,8 @@ class RtspSession:
         url = control_url(self._aggregate, media.control)
         channel = 2 * len(self._tracks)
         response, pair = await self._ask_setup(url, channel)
-        if response.status == 461 and not self._tracks:
+        # With rtsps only TCP is encrypted, and nobody who asks for that wants less.
+        if response.status == 461 and not self._tracks and not self._encrypted:
             self.transport = "tcp" if self.transport == "udp" else "udp"
             response, pair = await self._ask_setup(url, channel)
         self._check("SETUP", response)
@@ -274,7 +276,7 @@ class RtspSession:
         self._base = target.url
         if (target.scheme, target.host, target.port) == (here.scheme, here.host, here.port):
             return
-        open_now = target.scheme == "rtsp" and self.address.scheme == "rtsps"
+        open_now = target.scheme == "rtsp" and self._encrypted
         trusted = target.host == self.address.host and not open_now
         await self._client.aclose()
         credentials = self._credentials if trusted else None

@@ -8,7 +8,8 @@ import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_samples import rtp
+from media_samples import rtp, rtp_stream, sample
+from scripted_camera import SDP, Asked, camera
 
 from adapters.base import AccessUnit, TrackFormat
 from adapters.errors import NotSupported, ProtocolViolation
@@ -294,3 +295,34 @@ async def test_without_being_asked_for_there_is_no_sound(clip_cache: Path) -> No
         async with open_stream(source) as stream:
             items = [await anext(aiter(stream)) for _ in range(20)]
         assert {item.track for item in items} == {0}
+
+
+@pytest.mark.parametrize(
+    ("status", "says"), [("453 Not Enough Bandwidth", "453"), ("403 Forbidden", "403")]
+)
+async def test_what_stands_in_the_way_of_sound_leaves_the_pictures(status: str, says: str) -> None:
+    def script(asked: Asked) -> bytes | None:
+        return asked.answer(status) if asked.url.endswith("trackID=2") else None
+
+    sdp = f"{SDP}m=audio 0 RTP/AVP 8\r\na=control:trackID=2\r\n"
+    packets = [data for unit in rtp_stream(sample()) for data in unit]
+    async with (
+        camera(script, packets, sdp) as it,
+        open_stream(RtspSource(url=it.url), audio=True) as stream,
+    ):
+        first = await anext(aiter(stream))
+        assert says in stream.audio_reason
+    assert isinstance(first, TrackFormat)
+    assert first.kind == "video"
+
+
+async def test_sound_on_the_channel_of_the_pictures_is_left_out() -> None:
+    packets = [data for unit in rtp_stream(sample()) for data in unit]
+    sdp = f"{SDP}m=audio 0 RTP/AVP 8\r\na=control:trackID=2\r\n"
+    async with (
+        camera(packets=packets, sdp=sdp) as it,  # answers 0-1 to every SETUP
+        open_stream(RtspSource(url=it.url), audio=True) as stream,
+    ):
+        items = [await anext(aiter(stream)) for _ in range(5)]
+        assert "channel" in stream.audio_reason
+    assert {item.track for item in items} == {0}

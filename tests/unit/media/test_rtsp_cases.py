@@ -6,6 +6,7 @@ read, or `{error, says}`.
 - ``description``: input.txt is a session description; `base` is the address that it was asked at.
 - ``challenges``: input.txt holds WWW-Authenticate headers, one a line; expected `answer` is how
   our answer for the user ``u`` with the password ``p`` begins.
+- ``audio``: input.txt is a session description; the first audio track is read.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from adapters.errors import AdapterError
+from adapters.media.audio import audio_codec
 from adapters.media.digest import Credentials
 from adapters.media.native import video_of
 from adapters.media.sdp import control_url, parse_sdp
@@ -48,7 +50,19 @@ def _challenges(config: dict[str, Any], document: bytes) -> Any:
     return {"answer": header.partition(", uri=")[0], "stale": stale}
 
 
-READERS = {"description": _description, "challenges": _challenges}
+def _audio(config: dict[str, Any], document: bytes) -> Any:
+    media = next(media for media in parse_sdp(document).media if media.kind == "audio")
+    codec = audio_codec(media)
+    track = codec.format(1)
+    return {
+        "codec": track.codec,
+        "sample_rate_hz": track.sample_rate_hz,
+        "channels": track.channels,
+        "frame_ticks": codec.frame_ticks,
+    }
+
+
+READERS = {"description": _description, "challenges": _challenges, "audio": _audio}
 
 
 @pytest.mark.parametrize("case", sorted(path.name for path in CASES.iterdir()))
