@@ -1,20 +1,32 @@
-"""The Homebrew adapter: DMR repeaters sign in to us."""
+"""The Homebrew adapter: DMR repeaters sign in to us, or we with somebody else's master."""
 
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
 from typing import ClassVar
 
 from adapters.base import Adapter, Capability, Emit, Granting, RadioTraits
-from adapters.errors import AdapterError, Busy, InvalidSettings, NotSupported, Unreachable
+from adapters.errors import (
+    AdapterError,
+    Busy,
+    InvalidSettings,
+    NotSupported,
+    Unreachable,
+    reason_of,
+)
 from adapters.events import DONE, Command, KeyChannel, Online, Outcome, UnkeyChannel
 from adapters.homebrew.master import Master
+from adapters.homebrew.peer import MasterPeer
 from adapters.homebrew.settings import HomebrewSettings
-from adapters.homebrew.station import now
+from adapters.homebrew.station import Station, now
 
 
 class HomebrewAdapter(Adapter):
-    """A DMR system whose repeaters sign in to us. A channel is ``"{slot}/{talkgroup}"``."""
+    """A DMR system whose repeaters sign in to us, or whose master we are a peer of.
+
+    A channel is ``"{slot}/{talkgroup}"``.
+    """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.KEY})
     traits: ClassVar[RadioTraits] = RadioTraits(
@@ -27,18 +39,38 @@ class HomebrewAdapter(Adapter):
     Settings = HomebrewSettings
     settings: HomebrewSettings
 
-    _master: Master | None = None
+    _station: Station | None = None
 
     @property
     def local_address(self) -> tuple[str, int] | None:
         """Host and port that repeaters reach us at; None while `run` is not up."""
-        return self._master.local_address() if self._master else None
+        return self._station.local_address() if self._station else None
 
     async def run(self, emit: Emit) -> None:
-        """Listen, emit `Online`, report until cancelled.
+        """Listen or sign in, emit `Online`, report until cancelled.
 
-        Raises: Busy when the port is in use; InvalidSettings when the address is not ours.
+        Raises: Busy when the port is in use; InvalidSettings when the address is not ours. As a
+        peer: AuthenticationFailed when the master refuses us, TimedOut when it does not answer,
+        Unreachable when it is gone.
         """
+        if self.settings.mode == "peer":
+            await self._be_a_peer(emit)
+        else:
+            await self._be_the_master(emit)
+
+    async def _be_a_peer(self, emit: Emit) -> None:
+        settings, device = self.settings, _where(self.settings)
+        peer = MasterPeer(settings, self.channels, emit, self.traits.echo_s, device)
+        try:
+            await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: peer, remote_addr=(settings.host, settings.port)
+            )
+        except OSError as error:
+            message = f"the master cannot be reached: {reason_of(error)}"
+            raise Unreachable(message, device=device) from error
+        await self._serve(peer, lambda: None)
+
+    async def _be_the_master(self, emit: Emit) -> None:
         settings = self.settings
         master = Master(settings, self.channels, emit, self.traits.echo_s)
         try:
@@ -47,29 +79,37 @@ class HomebrewAdapter(Adapter):
             )
         except OSError as error:
             raise _cannot_listen(error, settings) from error
-        self._master = master
-        try:
+
+        def listening() -> None:
             emit(Online(at=now()))
             master.report_health()
-            await master.failed
+
+        await self._serve(master, listening)
+
+    async def _serve(self, station: Station, ready: Callable[[], None]) -> None:
+        """Until it fails; then everything of it is gone."""
+        self._station = station
+        try:
+            ready()
+            await station.failed
         except OSError as error:
             message = f"the UDP socket failed: {error.strerror or error}"
-            raise Unreachable(message, device=_where(settings)) from error
+            raise Unreachable(message, device=_where(self.settings)) from error
         finally:
-            self._master = None
-            master.close()
-            await master.closed
+            self._station = None
+            station.close()
+            await station.closed
 
     async def execute(self, command: Command) -> Outcome:
         """Key or unkey a talkgroup. Raises: Unreachable while `run` is not up."""
         if not isinstance(command, KeyChannel | UnkeyChannel):
             raise NotSupported("a DMR system over Homebrew can only be keyed and unkeyed")
-        master = self._master
-        if master is None:
+        station = self._station
+        if station is None:
             raise Unreachable("not listening for repeaters yet", device=_where(self.settings))
         if isinstance(command, KeyChannel):
-            return master.key(command)
-        master.unkey(command.transmission)
+            return station.key(command)
+        station.unkey(command.transmission)
         return DONE
 
 

@@ -1,6 +1,8 @@
-"""Settings of a Homebrew master."""
+"""Settings of a Homebrew master, or of a peer of one."""
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 LARGEST_REPEATER_ID = 0xFFFFFFFF
 LARGEST_UNIT_ID = 0xFFFCDF
@@ -11,7 +13,12 @@ Source: ETSI TS 102 361-1, annex A.
 
 
 class HomebrewSettings(BaseModel):
-    """Where repeaters find us, and who may sign in.
+    """Where repeaters find us and who may sign in; or whose peer we are.
+
+    mode: ``master``, or ``peer`` of somebody else's master. As a peer: host and port are the
+    master's, passphrase is what we sign in with, and repeater_id is who we are there; callsign
+    and options are told to it, options being what that master understands (``TS1=101,102;…``);
+    a ping goes out every ping_interval_s, and three without an answer end the connection.
 
     host, port: the UDP address to listen on; port 0 takes a free one. passphrase: what every
     repeater signs in with, unless `passphrases` names one for its id. repeaters: the only ids
@@ -32,6 +39,17 @@ class HomebrewSettings(BaseModel):
     hold_s: float = Field(default=1.0, ge=0.12, le=10)
     gateway_radio_id: int = Field(default=16_000_000, ge=1, le=LARGEST_UNIT_ID)
     color_code: int = Field(default=1, ge=0, le=15)
+    mode: Literal["master", "peer"] = "master"
+    repeater_id: int | None = Field(default=None, ge=1, le=LARGEST_REPEATER_ID)
+    callsign: str = Field(default="HUTONG", min_length=1, max_length=8)
+    options: str = Field(default="", max_length=300)
+    ping_interval_s: float = Field(default=5.0, ge=0.05, le=60)
+
+    @model_validator(mode="after")
+    def _a_peer_is_somebody(self) -> Self:
+        if self.mode == "peer" and (self.repeater_id is None or not self.port):
+            raise ValueError("a peer needs repeater_id, and the port of its master")
+        return self
 
     def passphrase_of(self, repeater_id: int) -> bytes:
         """The passphrase that this repeater must know, as it is hashed."""

@@ -319,6 +319,48 @@ def _text(field: bytes) -> str:
 # --- what the master says ---------------------------------------------------------------------
 
 
+class Word(enum.Enum):
+    """What a master says to a peer besides DMRD, DMRA and DMRG."""
+
+    ACK = b"RPTACK"
+    NAK = b"MSTNAK"
+    CLOSING = b"MSTCL"
+    PONG = b"MSTPONG"
+    BEACON = b"RPTSBKN"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FromMaster:
+    """body: the peer's id; after RPTL the salt; empty for a beacon."""
+
+    word: Word
+    body: bytes
+
+
+def decode_from_master(datagram: bytes) -> FromMaster | Dmrd | AliasBlock | Position:
+    """Read one datagram of the master that we are a peer of.
+
+    Raises: MalformedPacketError.
+    """
+    command = datagram[:4]
+    if command == b"DMRD":
+        return _decode_dmrd(datagram)
+    if command == b"DMRA":
+        return _decode_alias(datagram)
+    if command == b"DMRG":
+        return _decode_position(datagram)
+    for word in Word:
+        if datagram.startswith(word.value):
+            body = datagram[len(word.value) :]
+            if word is Word.BEACON:
+                return FromMaster(word=word, body=b"")
+            if len(body) != 4:
+                name = word.value.decode()
+                _need_length(datagram, name, len(word.value) + 4)
+            return FromMaster(word=word, body=body)
+    raise MalformedPacketError(f"{bytes(command)!r} is no word of a Homebrew master", 0)
+
+
 def encode_challenge(salt: bytes) -> bytes:
     """The answer to RPTL. salt: 4 bytes. HBlink's diagrams call it MSTCL; its code sends this."""
     return b"RPTACK" + salt
@@ -365,3 +407,52 @@ def encode_dmrd(burst: Dmrd) -> bytes:
 def readdress(datagram: bytes, repeater_id: int) -> bytes:
     """A DMRD datagram as another repeater is to get it: the same but for the repeater's id."""
     return datagram[:11] + repeater_id.to_bytes(4, "big") + datagram[15:]
+
+
+# --- what a peer says -------------------------------------------------------------------------
+
+
+def encode_login(repeater_id: int) -> bytes:
+    return b"RPTL" + repeater_id.to_bytes(4, "big")
+
+
+def encode_authentication(repeater_id: int, digest: bytes) -> bytes:
+    """digest: SHA-256 of the salt and the passphrase."""
+    return b"RPTK" + repeater_id.to_bytes(4, "big") + digest
+
+
+def encode_configuration(
+    repeater_id: int, *, callsign: str, color_code: int, description: str
+) -> bytes:
+    """RPTC, 302 bytes. A gateway has neither frequencies nor power, and both timeslots."""
+    texts = (
+        (callsign, 8),
+        ("0" * 9, 9),
+        ("0" * 9, 9),
+        ("00", 2),
+        (f"{color_code:02d}", 2),
+        ("00.00000", 8),
+        ("000.00000", 9),
+        ("000", 3),
+        ("", 20),
+        (description, 19),
+        ("3", 1),
+        ("", 124),
+        ("Hutong", 40),
+        ("Hutong", 40),
+    )
+    fields = (text.encode()[:size].decode(errors="ignore").encode() for text, size in texts)
+    filled = (field.ljust(size) for field, (_, size) in zip(fields, texts, strict=True))
+    return b"RPTC" + repeater_id.to_bytes(4, "big") + b"".join(filled)
+
+
+def encode_options(repeater_id: int, text: str) -> bytes:
+    return b"RPTO" + repeater_id.to_bytes(4, "big") + text.encode()
+
+
+def encode_ping(repeater_id: int) -> bytes:
+    return b"RPTPING" + repeater_id.to_bytes(4, "big")
+
+
+def encode_closing(repeater_id: int) -> bytes:
+    return b"RPTCL" + repeater_id.to_bytes(4, "big")

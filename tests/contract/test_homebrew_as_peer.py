@@ -1,0 +1,73 @@
+"""The Homebrew adapter as a peer, and a simulated master, against the contract."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Self
+from unittest.mock import patch
+
+from adapters.homebrew.adapter import HomebrewAdapter
+from adapters.homebrew.settings import HomebrewSettings
+from adapters.testing import RadioContract, RadioPeer
+from simulators.homebrew_master import HomebrewMaster
+
+PASSPHRASE = "planted-passphrase"
+WRONG = "planted-wrong-passphrase"
+OURS = 460_900
+
+
+class MasterOfOurs(RadioPeer):
+    adapter = HomebrewAdapter
+    secrets = (PASSPHRASE, WRONG)
+    channels = ("1/3101", "2/3102")
+
+    async def __aenter__(self) -> Self:
+        self._patches = ExitStack()
+        self._patches.enter_context(patch("adapters.homebrew.uplink.REPLY_S", 0.3))
+        self._master = HomebrewMaster(PASSPHRASE)
+        await self._master.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._master.__aexit__(None, None, None)
+        self._patches.close()
+
+    def settings(self) -> HomebrewSettings:
+        return self._settings("127.0.0.1", self._master.port, PASSPHRASE)
+
+    def wrong_password(self) -> HomebrewSettings:
+        return self._settings("127.0.0.1", self._master.port, WRONG)
+
+    def at(self, host: str, port: int) -> HomebrewSettings:
+        return self._settings(host, port, PASSPHRASE)
+
+    @staticmethod
+    def _settings(host: str, port: int, passphrase: str) -> HomebrewSettings:
+        return HomebrewSettings.model_validate(
+            {
+                "mode": "peer",
+                "host": host,
+                "port": port,
+                "passphrase": passphrase,
+                "repeater_id": OURS,
+                "ping_interval_s": 0.5,
+            }
+        )
+
+    async def send_garbage(self) -> None:
+        self._master.send(OURS, b"DMRD" + bytes(20))
+
+    async def send_good(self) -> None:
+        await self._master.talk(3101001, 3101).release()
+
+    def heard(self, address: str) -> Sequence[bool]:
+        slot, talkgroup = (int(part) for part in address.split("/"))
+        return [
+            heard.ended_s is None
+            for heard in self._master.heard
+            if (heard.slot, heard.talkgroup) == (slot, talkgroup)
+        ]
+
+
+class TestHomebrewAsPeer(RadioContract):
+    def peer(self) -> MasterOfOurs:
+        return MasterOfOurs()
