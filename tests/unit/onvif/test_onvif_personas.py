@@ -3,6 +3,7 @@
 The threads named are users' complaints about other clients, as facts of the field.
 """
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from adapters.errors import (
     TimedOut,
     Unreachable,
 )
-from adapters.events import RtspSource
+from adapters.events import Event, RtspSource
 from adapters.onvif.adapter import OnvifAdapter
 from simulators.onvif_camera import PERSONAS, OnvifCamera, Quirks
 
@@ -30,6 +31,8 @@ MET = (
     "clock-off", "digest-only", "digest-sha256", "digest-rfc2069", "token-only", "wrong-xaddr",
     "loopback-xaddr", "no-media2", "no-get-services", "foreign-namespaces", "h265", "nvr16",
     "slow", "snapshot-401", "locks-after-three", "tls",
+    "pullpoint-none", "pullpoint-two-slots", "pullpoint-expires", "pullpoint-no-renew",
+    "pullpoint-short-polls", "pullpoint-foreign-topics",
 )  # fmt: skip
 REFUSED: dict[str, type[AdapterError]] = {
     "basic-only": AuthenticationFailed,
@@ -38,11 +41,10 @@ REFUSED: dict[str, type[AdapterError]] = {
     "silent": TimedOut,
     "sudden-reboot": Unreachable,
 }
-EVENT_PERSONAS = {name for name in PERSONAS if name.startswith("pullpoint")}
 
 
 def test_no_persona_is_left_out() -> None:
-    assert {*MET, *REFUSED} == PERSONAS.keys() - EVENT_PERSONAS
+    assert {*MET, *REFUSED} == PERSONAS.keys()
 
 
 @pytest.mark.parametrize("persona", MET)
@@ -249,6 +251,25 @@ async def test_a_snapshot_that_is_refused_whatever_is_said_is_told(
     with pytest.raises((AuthenticationFailed, NotSupported, ProtocolViolation)):
         await make_adapter(camera.device_url).snapshot("source_1")
     assert camera.wrong_passwords == 0
+
+
+@pytest.mark.parametrize("persona", [name for name in MET if name.startswith("pullpoint")])
+async def test_a_device_short_of_pullpoints_loses_no_slot(
+    persona: str, meet: Meet, make_adapter: MakeAdapter
+) -> None:
+    """core#90916, onvif_simple_server#50: one at a time, and given back at the end."""
+    camera = await meet(persona)
+    told: list[Event] = []
+    running = asyncio.create_task(make_adapter(camera.device_url).run(told.append))
+    try:
+        wanted = int(camera.quirks.events)
+        polls = camera.actions
+        await wait_until(lambda: told and (polls["PullMessages"] or not wanted), timeout_s=15)
+        assert camera.subscriptions == wanted
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert (camera.subscriptions, camera.events.created) == (0, wanted)
 
 
 async def test_a_slow_device_times_out_where_it_may_not_be_slow(
