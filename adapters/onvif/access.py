@@ -49,6 +49,12 @@ class Access:
         """Whether the way that is used now has worked before."""
         return self._worked is self.way
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether a token that was right before was refused just now: the password may have been
+        changed, or the account may not do what was asked. Another call tells."""
+        return self.settled and self.way is Way.TOKEN and self._refusals > 0
+
     def authorization(self, method: str, target: str) -> str | None:
         """The HTTP header of a request to a target (path and query)."""
         return self._credentials.authorization(method, target) if self.way is Way.HTTP else None
@@ -82,6 +88,8 @@ class Access:
         if self.way is Way.HTTP and not self._renewed and self._stale(challenges):
             self._renewed = True
             return True
+        if self.settled and self.way is Way.HTTP and not self._offers_http(challenges):
+            return False  # it knows who we are: this account may not do this
         self._refusals += 1
         if self._refusals >= MAX_REFUSALS:
             return False

@@ -131,7 +131,18 @@ class OnvifClient:
                 access.accepted()
                 return answer
             if soap.is_locked(answer.document) or not access.refused(answer.challenges):
+                if access.doubtful and call.operation != wire.GET_IDENTITY.operation:
+                    await self._confirm()
                 return answer
+
+    async def _confirm(self) -> None:
+        """Whether the password is right still, by a call that every account may make."""
+        url = URL(self._settings.url, encoded=True)
+        answer = await self._post(url, wire.GET_IDENTITY, self._login, None)
+        if soap.refuses_us(answer.status, answer.document):
+            self._access.refused(answer.challenges)
+        else:
+            self._access.accepted()
 
     async def _post(
         self, url: URL, call: soap.Call[T], login: soap.Login | None, authorization: str | None

@@ -273,6 +273,8 @@ class OnvifCamera:
             raise _unsupported(action)
         if not known.anonymous and (refusal := self._refusal(http, request)):
             return refusal
+        if action.name in self._quirks.forbidden:
+            raise _NOT_AUTHORIZED
         self.actions[action.name] += 1
         return self._answer(known.call(self, action), _reply_header(request))
 

@@ -23,9 +23,10 @@ class Quirks:
     authentication: which credentials of ONVIF calls it judges; it ignores the other. Snapshots
     take digest, or Basic with ``basic``. digest_qop: False challenges as RFC 2069 did.
     locks_after: so many wrong passwords in a row lock the account until the power is switched;
-    0 never. announced_host: host or host:port in every address that it announces, in place of
-    its own. media2, get_services: whether it knows them. foreign_namespaces: its answers put
-    schema elements under a namespace of its own. snapshot_refused: 401 whatever the credentials.
+    0 never. forbidden: calls that the account may not make. announced_host: host or host:port in
+    every address that it announces, in place of its own. media2, get_services: whether it knows
+    them. foreign_namespaces: its answers put schema elements under a namespace of its own.
+    snapshot_refused: 401 whatever the credentials.
     delay_ms: for each ONVIF call. dead_after: a TCP connection goes dead without a word after so
     many answers; 0 never. reboots_after: after so many requests it breaks off, is away for
     reboot_s and comes back, once; 0 never.
@@ -48,6 +49,7 @@ class Quirks:
     digest_algorithm: Literal["MD5", "SHA-256"] = "MD5"
     digest_qop: bool = True
     locks_after: int = 0
+    forbidden: tuple[str, ...] = ()
     announced_host: str = ""
     media2: bool = True
     get_services: bool = True

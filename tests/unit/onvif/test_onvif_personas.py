@@ -117,6 +117,31 @@ class TestWaysIn:
         await camera.power(True)
         assert (await make_adapter(camera.device_url).probe()).sources
 
+    @pytest.mark.parametrize("persona", ["token-only", "digest-only"])
+    async def test_what_the_account_may_not_do_costs_it_nothing_else(
+        self, persona: str, meet: Meet, make_adapter: MakeAdapter
+    ) -> None:
+        camera = await meet(persona)
+        camera.quirks = dataclasses.replace(camera.quirks, forbidden=("GetStreamUri",))
+        adapter = make_adapter(camera.device_url)
+        for _ in range(4):
+            with pytest.raises(AuthenticationFailed, match="GetStreamUri"):
+                await adapter.open_media("source_1", "main")
+        assert (await adapter.probe()).sources
+        assert camera.wrong_passwords == 0
+
+    async def test_a_changed_password_is_noticed_and_said_twice_at_most(
+        self, meet: Meet, make_adapter: MakeAdapter
+    ) -> None:
+        camera = await meet("token-only", "locks-after-three")
+        adapter = make_adapter(camera.device_url)
+        await adapter.probe()
+        camera._guard = type(camera._guard)("admin", "another")
+        for _ in range(4):
+            with pytest.raises(AuthenticationFailed):
+                await adapter.open_media("source_1", "main")
+        assert camera.wrong_passwords == 2
+
     async def test_a_nonce_that_ran_out_unsaid_costs_no_sign_in(
         self, camera: OnvifCamera, adapter: OnvifAdapter
     ) -> None:
