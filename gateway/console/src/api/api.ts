@@ -8,7 +8,9 @@ import type {
   Page,
   Patch,
   Point,
+  Preset,
   ProfileName,
+  PtzMove,
   System,
   TalkAnswer,
 } from './types'
@@ -21,6 +23,10 @@ export interface PointFilter {
 }
 
 const PAGE = 500
+
+function presetPath(id: string, name: string): string {
+  return `/points/${encodeURIComponent(id)}/presets/${encodeURIComponent(name)}`
+}
 
 /** Every request that the console makes, in one place. */
 export class Api {
@@ -63,6 +69,24 @@ export class Api {
 
   async snapshot(id: string): Promise<Blob> {
     return (await this.http.send('GET', `/points/${encodeURIComponent(id)}/snapshot.jpg`)).blob()
+  }
+
+  /** Ends when the camera has stopped; closing the request stops it. */
+  movePtz(id: string, body: PtzMove, signal?: AbortSignal, keepalive = false) {
+    const path = `/points/${encodeURIComponent(id)}/ptz`
+    return this.http.post<unknown>(path, signal ? { body, keepalive, signal } : { body, keepalive })
+  }
+
+  presets(id: string) {
+    return this.http.get<Page<Preset>>(`/points/${encodeURIComponent(id)}/presets`)
+  }
+
+  async putPreset(id: string, name: string): Promise<void> {
+    await this.http.send('PUT', presetPath(id, name))
+  }
+
+  async deletePreset(id: string, name: string): Promise<void> {
+    await this.http.send('DELETE', presetPath(id, name))
   }
 
   systems() {

@@ -40,6 +40,20 @@ export interface Organization {
   counts: Counts
 }
 
+/** One of: speeds for a time, a preset by name, or stop. */
+export interface PtzMove {
+  pan?: number
+  tilt?: number
+  zoom?: number
+  duration_ms?: number
+  preset?: string
+  stop?: boolean
+}
+
+export interface Preset {
+  name: string
+}
+
 export type PointStatus = 'online' | 'offline' | 'fault' | 'unknown'
 
 export interface StreamProfile {

@@ -89,6 +89,18 @@ export const en = {
     purposeHint: 'This camera asks why you watch it. The answer is recorded.',
     purposeGo: 'Watch',
     given: 'This camera has only this stream',
+    ptz: {
+      title: 'Move the camera',
+      up: 'Up',
+      down: 'Down',
+      left: 'Left',
+      right: 'Right',
+      in: 'Closer',
+      out: 'Wider',
+      name: 'Name of a preset',
+      keep: 'Keep',
+      remove: 'Remove preset {name}',
+    },
     phases: { opening: 'Opening…', live: 'Live', reconnecting: 'Reconnecting…', ended: 'Ended' },
     transports: { frames: 'Direct', fmp4: 'Buffered' },
     reason: {

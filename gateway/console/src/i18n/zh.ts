@@ -91,6 +91,18 @@ export const zh: Messages = {
     purposeHint: '调看此点位须填写事由，内容将留痕。',
     purposeGo: '调看',
     given: '此点位只有这一路码流',
+    ptz: {
+      title: '云台控制',
+      up: '上',
+      down: '下',
+      left: '左',
+      right: '右',
+      in: '拉近',
+      out: '拉远',
+      name: '预置位名称',
+      keep: '保存',
+      remove: '删除预置位 {name}',
+    },
     phases: { opening: '正在打开…', live: '实时', reconnecting: '正在重连…', ended: '已结束' },
     transports: { frames: '直解', fmp4: '缓冲' },
     reason: {
