@@ -59,11 +59,13 @@ class Grant:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Whoever asks: a user with all roles that hold now."""
+    """Whoever asks: a user with all roles that hold now. shown: False where no share is given to
+    them, so that nobody needs to look."""
 
     user_id: str
     name: str
     grants: tuple[Grant, ...] = ()
+    shown: bool = True
 
     def may(self, roles: Iterable[Role], path: str) -> bool:
         """Whether one of the roles is held at path or above it."""
@@ -154,8 +156,7 @@ def visible_points(principal: Principal, roles: Iterable[Role] = SEE_POINTS) -> 
     """SQL: the point is seen by the principal, by a role or, where one that `viewer` is enough for
     is asked for, by a share."""
     own = visible(POINTS.c.organization_id, principal, roles)
-    tops = top_paths(principal, RECEIVE_SHARES)
-    if Role.VIEWER not in frozenset(roles) or not tops or tops == ("",):
+    if not receives(principal, roles):
         return own
     shown = given_shares(principal)
     alone = (
@@ -189,7 +190,7 @@ def visible_channels(
 def receives(principal: Principal, roles: Iterable[Role] = SEE_POINTS) -> bool:
     """Whether a share may show the principal, in one of the roles, what no role of theirs does."""
     tops = top_paths(principal, RECEIVE_SHARES)
-    return Role.VIEWER in frozenset(roles) and tops not in ((), ("",))
+    return principal.shown and Role.VIEWER in frozenset(roles) and tops not in ((), ("",))
 
 
 def given_shares(principal: Principal) -> Subquery:

@@ -230,7 +230,11 @@ def _run(
     given: Any = {**statement.constants, **values}
     if statement.names is not None:
         given = tuple(given[name] for name in statement.names)
-    return connection.exec_driver_sql(statement.sql, given).fetchall()
+    result = connection.exec_driver_sql(statement.sql, given)
+    # The driver's own tuples: SQLAlchemy would make an object of each.
+    rows: Sequence[Sequence[Any]] = result.cursor.fetchall()
+    result.close()
+    return rows
 
 
 def _compiled(statement: Select[Any], dialect: str) -> _Statement:
@@ -358,7 +362,8 @@ def _wanted(shape: _Shape) -> Iterator[ColumnElement[bool]]:
     for number in range(shape.words):
         # A subquery, or PostgreSQL would lower the word again for every row.
         word = select(func.lower(bindparam(f"word{number}", type_=Text()))).scalar_subquery()
-        yield _P.search.like(word, escape="\\")
+        # PostgreSQL escapes with a backslash anyway, and when told to, does so for every row.
+        yield _P.search.like(word, escape="\\" if shape.dialect == "sqlite" else None)
     if shape.box:
         side = functools.partial(bindparam, type_=Double())
         yield _P.latitude.between(side("south"), side("north"))

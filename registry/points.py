@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, cast, or_, select
@@ -17,7 +17,6 @@ from registry.organizations import Organization, OrganizationRef
 from registry.partition import (
     ADMINISTER,
     INTEGRATE,
-    RECEIVE_SHARES,
     SEE_DEVICES,
     SEE_PICTURES,
     SEE_POINTS,
@@ -26,8 +25,8 @@ from registry.partition import (
     common_path,
     contains,
     given_shares,
+    receives,
     require,
-    top_paths,
     visible,
     visible_points,
 )
@@ -43,18 +42,24 @@ _P = POINTS.c
 _O = ORGANIZATIONS.c
 
 
-class Point(msgspec.Struct, frozen=True):
-    """organization: the owner. home_id: of the organisation under which it was created.
-    longitude, latitude: WGS-84 degrees. device_id, address: its source. host, channel_number:
-    where a spreadsheet says the camera is; never shown outside. The documents stay as they are
-    stored until somebody asks: a list of 50 is read 1,500 times a second."""
+class Point(NamedTuple):
+    """A row of `COLUMNS`, as the database gives it: a list of 50 is read a thousand times a second,
+    so what few ask for is made of it when they do.
+
+    organization_id, organization_path, organization_name: the owner. home_id: the organisation
+    under which it was created. longitude, latitude: WGS-84 degrees. device_id, address: its source.
+    host, channel_number: where a spreadsheet says the camera is; never shown outside. `_flag` and
+    `_at` are as the driver gives them.
+    """
 
     id: str
     version: int
     code: str | None
     name: str
     place: str
-    organization: OrganizationRef
+    organization_id: str
+    organization_path: str
+    organization_name: str
     home_id: str
     assigned_by: str
     longitude: float | None
@@ -67,12 +72,28 @@ class Point(msgspec.Struct, frozen=True):
     channel_number: int | None
     profiles_json: str
     capabilities_json: str
-    masked: bool
+    masked_flag: int
     status: str
-    status_since: datetime
+    status_since_at: datetime | str
     status_reason: str
     attributes_json: str
     shared: "Shared | None" = None
+
+    @property
+    def organization(self) -> OrganizationRef:
+        return OrganizationRef(
+            id=self.organization_id, path=self.organization_path, name=self.organization_name
+        )
+
+    @property
+    def masked(self) -> bool:
+        return bool(self.masked_flag)
+
+    @property
+    def status_since(self) -> datetime:
+        if isinstance(self.status_since_at, str):  # SQLite's own, in UTC
+            return datetime.fromisoformat(self.status_since_at).replace(tzinfo=UTC)
+        return self.status_since_at
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
@@ -159,42 +180,15 @@ COLUMNS: tuple[ColumnElement[Any], ...] = (
     _P.status_reason,
     cast(_P.attributes, Text),
 )
-"""Of points joined with their owners, for `read_point`."""
+"""Of points joined with their owners, in the order of `Point`."""
 _SELECTED: Select[Any] = select(*COLUMNS).join_from(
     POINTS, ORGANIZATIONS, _P.organization_id == _O.id
 )
 
 
 def read_point(row: Sequence[Any]) -> Point:
-    """A point from its `COLUMNS`, with or without SQLAlchemy's types on the way."""
-    since = row[22]
-    if isinstance(since, str):  # SQLite's own, in UTC
-        since = datetime.fromisoformat(since).replace(tzinfo=UTC)
-    return Point(
-        row[0],
-        row[1],
-        row[2],
-        row[3],
-        row[4],
-        OrganizationRef(id=row[5], path=row[6], name=row[7]),
-        row[8],
-        row[9],
-        row[10],
-        row[11],
-        row[12],
-        row[13],
-        row[14],
-        row[15],
-        row[16],
-        row[17],
-        row[18],
-        row[19],
-        bool(row[20]),
-        row[21],
-        since,
-        row[23],
-        row[24],
-    )
+    """A point from its `COLUMNS`, which may be followed by others."""
+    return Point._make((*row[:25], None))
 
 
 def get(
@@ -222,10 +216,12 @@ def with_shares(
     connection: Connection, principal: Principal, found: tuple[Point, ...]
 ) -> tuple[Point, ...]:
     """Points as the principal sees them: with the share where it is one that shows them."""
-    paths = {each.organization.path for each in found}
+    if not receives(principal):
+        return found
+    paths = {each.organization_path for each in found}
     seen = {path for path in paths if principal.may(SEE_PICTURES, path)}
-    foreign = [each for each in found if each.organization.path not in seen]
-    if not (foreign and top_paths(principal, RECEIVE_SHARES)):
+    foreign = [each for each in found if each.organization_path not in seen]
+    if not foreign:
         return found
     given = given_shares(principal)
     ids = [each.id for each in foreign]
@@ -247,7 +243,7 @@ def with_shares(
             return point
         ptz = any(each.ptz for each in mine)
         shared = Shared(share_id=mine[0].id, ends_at=mine[0].ends_at, ptz=ptz)
-        return msgspec.structs.replace(point, shared=shared)
+        return point._replace(shared=shared)
 
     known = {each.id: shown(each) for each in foreign} if shares else {}
     return tuple(known.get(each.id, each) for each in found)

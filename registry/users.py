@@ -12,11 +12,12 @@ from sqlalchemy import update as sql_update
 from registry import organizations, rows
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, Reason
 from registry.identity import now
-from registry.models import ORGANIZATIONS, ROLES, SESSIONS, USERS
+from registry.models import ORGANIZATIONS, ROLES, SESSIONS, SHARES, USERS
 from registry.organizations import OrganizationRef
 from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
 from registry.partition import (
     ADMINISTER,
+    RECEIVE_SHARES,
     Grant,
     Principal,
     Role,
@@ -303,7 +304,7 @@ def principal_of(connection: Connection, user_id: str) -> Principal | None:
         .where(_R.user_id == user_id, or_(_R.ends_at.is_(None), _R.ends_at > now()))
         .order_by(_O.path, _R.role)
     )
-    return Principal(
+    principal = Principal(
         user_id=row.id,
         name=row.name,
         grants=tuple(
@@ -313,6 +314,16 @@ def principal_of(connection: Connection, user_id: str) -> Principal | None:
             for each in granted
         ),
     )
+    return dataclasses.replace(principal, shown=_is_shown_something(connection, principal))
+
+
+def _is_shown_something(connection: Connection, principal: Principal) -> bool:
+    """Whether a share that has not ended is given to the principal, also one that begins later."""
+    given = select(SHARES.c.id).where(
+        SHARES.c.receiver_id.in_(visible_organizations(principal, RECEIVE_SHARES)),
+        SHARES.c.ends_at > now(),
+    )
+    return connection.execute(given.limit(1)).first() is not None
 
 
 def _require_whole(principal: Principal, user: User) -> None:

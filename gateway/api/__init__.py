@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI
 from gateway.api import audit, auth, codes, organizations, points, shares, users
 from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
+from gateway.api.shortcut import PointsShortcut
 
 PREFIX = "/api/v1"
 
@@ -30,3 +31,4 @@ def install_api(
     install_error_answers(app)
     for router in routers:
         app.include_router(router, prefix=PREFIX)
+    app.add_middleware(PointsShortcut)

@@ -6,20 +6,28 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from gateway.api.bodies import Body, Latitude, Longitude, Name, Place, Reference, Text
-from gateway.api.context import CurrentContext, CurrentPrincipal
+from gateway.api.context import (
+    CurrentContext,
+    CurrentPrincipal,
+    current_context,
+    current_principal,
+)
+from gateway.api.point_shapes import (
+    clusters_shape,
+    features_shape,
+    point_shape,
+    points_shape,
+)
 from gateway.api.shapes import (
     GEO_JSON,
     answer,
-    features_shape,
     given_version,
     merge_patch,
     move_shape,
-    page_shape,
-    point_shape,
     required_version,
     wants_geo_json,
 )
-from registry import point_lists, points
+from registry import point_clusters, point_lists, points
 from registry.database import Connection
 from registry.errors import Invalid
 from registry.paging import DEFAULT_LIMIT, MAX_LIMIT
@@ -111,6 +119,14 @@ class ListQuery(Body):
         )
 
 
+class ClusterQuery(Body):
+    """zoom: of web maps, 0 to 22. bbox: west,south,east,north in degrees."""
+
+    zoom: Annotated[int, Field(ge=0, le=point_clusters.MAX_ZOOM)]
+    bbox: Annotated[str, Field(max_length=200)] | None = None
+    organization: Reference | None = None
+
+
 def _box(text: str) -> tuple[float, float, float, float]:
     try:
         west, south, east, north = (float(part) for part in text.split(","))
@@ -130,11 +146,37 @@ async def list_points(
     application/geo+json`."""
     wanted = query.wanted()
     page = await context.database.read(
-        lambda c: point_lists.page(c, principal, wanted, limit=query.limit, cursor=query.cursor or None)
+        lambda c: point_lists.page(
+            c, principal, wanted, limit=query.limit, cursor=query.cursor or None
+        )
     )
     if wants_geo_json(request):
         return answer(features_shape(page), media_type=GEO_JSON)
-    return answer(page_shape(page, point_shape))
+    return answer(points_shape(page))
+
+
+async def answer_list(request: Request) -> Response:
+    """`list_points` for a caller that has resolved nothing yet. Raises what is wrong."""
+    query = ListQuery.model_validate(dict(request.query_params))
+    principal = await current_principal(request)
+    return await list_points(query, request, current_context(request), principal)
+
+
+@router.get("/clusters")
+async def list_clusters(
+    query: Annotated[ClusterQuery, Query()], context: CurrentContext, principal: CurrentPrincipal
+) -> Response:
+    """How many points lie in each cell of a map, cells growing finer with the zoom."""
+    found = await context.database.read(
+        lambda c: point_clusters.clusters(
+            c,
+            principal,
+            zoom=query.zoom,
+            bbox=_box(query.bbox) if query.bbox else None,
+            organization=query.organization or None,
+        )
+    )
+    return answer(clusters_shape(found))
 
 
 @router.post("", status_code=201)

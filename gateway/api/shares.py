@@ -66,6 +66,7 @@ async def create_share(
     body: ShareBody, context: CurrentContext, principal: CurrentPrincipal
 ) -> Response:
     share = await context.database.write(lambda c: shares.create(c, principal, body.new()))
+    context.access.forget_all()  # who was shown nothing so far, is from now on
     return answer(share_shape(share), status=201, version=share.version)
 
 
