@@ -50,7 +50,7 @@ class Feed:
         self.leftovers = 0
         self._settings = settings
         self._emit = emit
-        self._identities = Identities()
+        self._identities = Identities(settings.systems)
         self._calls = Calls(self._identities, hold_s=settings.hold_s, tag=tag)
         self._began_s = now_s
         self._heard_s: dict[str, float] = {}
@@ -209,7 +209,8 @@ class Feed:
             return "ok", ""
         heard = [s for s in sites if s[0] in self._heard_s and s[0] not in self._silent]
         if not sites:
-            return "degraded", f"the feed knows of no radio system {system!r}"
+            reason = f"the feed does not tell of a radio system {system!r}; see `systems`"
+            return "degraded", reason
         if not heard:
             return "down", "its trunk-recorder is silent"
         deaf = [s for s in heard if now_s >= self._decoded_s.get(s, now_s) + DEAF_S]

@@ -6,6 +6,7 @@ hears it; a conventional one, which says nothing, is (instance_id, sys_name).
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from adapters.trunk_recorder.wire import System
 
@@ -18,9 +19,11 @@ Site = tuple[str, str]
 
 
 class Identities:
-    """What is known of the sites of a feed."""
+    """What is known of the sites of a feed. named: what a site is called while nobody says who it
+    is, by its recorder's name (``east-antenna:p25trunk``)."""
 
-    def __init__(self) -> None:
+    def __init__(self, named: Mapping[str, str] | None = None) -> None:
+        self._given = dict(named or {})
         self._known: dict[Site, System] = {}
         self._first_asked_s: OrderedDict[Site, float] = OrderedDict()
         self._named: dict[str, set[Site]] = {}
@@ -38,7 +41,7 @@ class Identities:
     def name(self, site: Site, now_s: float) -> str | None:
         """``BEE00-1AE``, or ``east-antenna:airport``; None while it may still say who it is."""
         system = self._known.get(site)
-        name = _own_name(site, system)
+        name = _own_name(site, system) or self._given.get(_recorders_name(site))
         if name is None:
             asked_s = self._first_asked_s.setdefault(site, now_s)
             if len(self._first_asked_s) > MOST_SYSTEMS:

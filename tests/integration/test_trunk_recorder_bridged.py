@@ -115,6 +115,7 @@ async def scene(broker: RunningBroker) -> AsyncIterator[Scene]:
                 "topic": "tr/feeds",
                 "unit_topic": "tr/units",
                 "hold_s": HOLD_S,
+                "systems": {"east-antenna:p25trunk": "BEE00-1AE"},
             }
             return radio_adapter("trunk_recorder", settings, addresses)
 
@@ -257,3 +258,22 @@ async def test_what_a_broker_kept_of_another_day_keys_nobody(
             await wait_until(lambda: events, what="it is online")
             await asyncio.sleep(1.0)
         assert [type(event).__name__ for event in events] == ["Online"]
+
+
+async def test_a_broker_that_dies_in_a_talk_is_read_again_when_it_is_back(
+    broker: RunningBroker,
+) -> None:
+    async with scene(broker) as it:
+        assert it.radio.press(3029)
+        first = await it.phone.wait_heard()
+        await broker.kill()
+        await wait_until(lambda: first.ended_s is not None, timeout_s=6)
+        await broker.start()
+        await wait_until(
+            lambda: it.heard.states.get(FEED_CHANNEL, {}).get("floor") == "taken" and it.ready(),
+            timeout_s=20,
+            what="the feed is heard again",
+        )
+        again = await it.phone.wait_heard(2, timeout_s=10)  # it talks on: late entry
+        it.radio.release()
+        await wait_until(lambda: again.ended_s is not None)

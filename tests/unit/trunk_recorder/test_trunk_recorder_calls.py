@@ -253,6 +253,15 @@ def test_a_system_that_has_not_said_who_it_is_yet_is_waited_for() -> None:
     assert len(air.taken()) == 1
 
 
+def test_a_system_that_a_broker_has_forgotten_goes_by_the_name_it_was_given() -> None:
+    air = Air(identified=False, systems={"east:p25trunk": SYSTEM})
+    air.grant()
+    assert air.taken()[0].address == f"{SYSTEM}/301"
+    air.systems({"sys_name": "p25trunk", "type": "p25", "sysid": "2", "wacn": "3"})
+    air.active(call())
+    assert air.taken()[-1].address == "3-2/301", "what it says itself is truer"
+
+
 def test_a_system_that_never_says_it_goes_by_its_recorders_name() -> None:
     air = Air(identified=False)
     for _ in range(7):

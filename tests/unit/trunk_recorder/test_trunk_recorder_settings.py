@@ -35,6 +35,7 @@ def test_what_is_subscribed_is_what_is_read() -> None:
         {"topic": "feeds/#"},
         {"unit_topic": "+/units"},
         {"hold_s": 1},
+        {"systems": {"east:p25trunk": "1AE"}},
         {"silent_s": "nan"},
         {"tpoic": "typo"},
         {"broker": "http://10.8.0.12"},
