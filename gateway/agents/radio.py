@@ -60,6 +60,7 @@ class _ChannelState:
     echo_until_s: float = 0.0
     emergency: bool = False
     measured: dict[str, float] = dataclasses.field(default_factory=dict)
+    quieted: str = ""
 
 
 def _told(talk: seam.FloorTaken) -> tuple[object, ...]:
