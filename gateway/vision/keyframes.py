@@ -29,6 +29,9 @@ from gateway.vision.pictures import PicturePool, UnitDecoder
 
 SECOND_WITHIN_S = 6.0
 """How long the next keyframe is awaited: the longest usual group of pictures."""
+SECOND_AFTER_US = 800_000
+"""Of the stream's time, before which the next keyframe says nothing: a camera that sends nothing
+but keyframes sends the next one before anything can have happened."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,32 +64,36 @@ async def look(
     timeout_s covers the camera's part up to the first keyframe.
     Raises: AdapterError, VisionUnavailable.
     """
-    seen: list[Seen] = []
+    first: Seen | None = None
+    still: float | None = None
     try:
         async with (
             asyncio.timeout(timeout_s) as deadline,
             open_stream(source, slots=slots) as stream,
         ):
             keyframes = _Keyframes(aiter(stream))
-            seen.append(await pool.run(functools.partial(see, *await keyframes.next())))
-            if wants_second(seen[0].measured, memory, thresholds):
+            track, unit = await keyframes.next()
+            first = await pool.run(functools.partial(see, track, unit))
+            if wants_second(first.measured, memory, thresholds):
                 deadline.reschedule(asyncio.get_running_loop().time() + SECOND_WITHIN_S)
-                seen.append(await pool.run(functools.partial(see, *await keyframes.next())))
-    except (TimeoutError, AdapterError) as error:
-        if not seen and isinstance(error, TimeoutError):
+                track, later = await keyframes.next(unit.pts_us + SECOND_AFTER_US)
+                still = await pool.run(functools.partial(_stillness, track, later, first.picture))
+    except TimeoutError:
+        if first is None:
             raise TimedOut(f"no keyframe came within {timeout_s:g} s") from None
-        if not seen:
+    except AdapterError:
+        if first is None:
             raise
     diagnosis = conclude(
-        seen[0].measured,
+        first.measured,
         memory,
-        stillness=stillness(seen[1].picture, seen[0].picture) if len(seen) > 1 else None,
+        stillness=still,
         thresholds=thresholds,
         movable=movable,
     )
     shown = None
     if evidence and diagnosis.found:
-        shown = await pool.run(lambda: evidence_jpeg(seen[0].picture))
+        shown = await pool.run(lambda: evidence_jpeg(first.picture))
     return Look(diagnosis=diagnosis, evidence=shown)
 
 
@@ -97,26 +104,40 @@ class _Keyframes:
         self._items = items
         self._formats: dict[int, TrackFormat] = {}
 
-    async def next(self) -> tuple[TrackFormat, AccessUnit]:
-        """Raises: AdapterError."""
+    async def next(self, from_us: int = 0) -> tuple[TrackFormat, AccessUnit]:
+        """The next one, not before a time of the stream. Raises: AdapterError."""
         async for item in self._items:
             if isinstance(item, TrackFormat):
                 self._formats[item.track] = item
-            elif item.keyframe and self._formats[item.track].kind == "video":
+            elif (
+                item.keyframe
+                and item.pts_us >= from_us
+                and self._formats[item.track].kind == "video"
+            ):
                 return self._formats[item.track], item
         raise ProtocolViolation("the stream ended before a keyframe")
 
 
 def see(track: TrackFormat, unit: AccessUnit) -> Seen:
-    """Raises: NotSupported for a codec that is not decoded, ProtocolViolation for a broken unit."""
+    """Decode and measure. Blocks for some milliseconds: call it in a thread.
+
+    Raises: NotSupported for a codec that is not decoded, ProtocolViolation for a broken unit.
+    """
+    picture = _decoded(track, unit)
+    return Seen(picture, measure(picture))
+
+
+def _stillness(track: TrackFormat, unit: AccessUnit, before: Picture) -> float:
+    return stillness(_decoded(track, unit), before)
+
+
+def _decoded(track: TrackFormat, unit: AccessUnit) -> Picture:
     if track.codec == "jpeg":
         try:
-            picture = picture_of_jpeg(unit.data)
+            return picture_of_jpeg(unit.data)
         except ValueError:
             raise ProtocolViolation("the picture cannot be decoded") from None
-    else:
-        frame = UnitDecoder(track, keyframes_only=True).decode(unit, last=True)
-        if frame is None:
-            raise ProtocolViolation("the keyframe cannot be decoded")
-        picture = picture_of(frame)
-    return Seen(picture, measure(picture))
+    frame = UnitDecoder(track, keyframes_only=True).decode(unit, last=True)
+    if frame is None:
+        raise ProtocolViolation("the keyframe cannot be decoded")
+    return picture_of(frame)

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import structlog
 from brokers import RunningBroker
 from databases import ON_SQLITE, Registry
 from lab import running
@@ -100,8 +101,9 @@ class _Client(Adapter):
             if recorder.hold is not None:
                 await recorder.hold.wait()
             yield Format(track=0, kind="video", codec="jpeg", description=b"")
-            while True:
-                yield AccessUnit(track=0, pts_us=0, keyframe=True, data=recorder.picture())
+            for second in itertools.count():
+                data = recorder.picture()
+                yield AccessUnit(track=0, pts_us=second * 1_000_000, keyframe=True, data=data)
 
         return PacketSource(open=open_)
 
@@ -264,10 +266,12 @@ async def test_a_mistake_of_one_camera_or_a_database_that_fails_ends_nothing(
     monkeypatch.setattr(diagnosis, "READ_POINTS_EVERY_S", 0.01)
     monkeypatch.setattr(diagnosis, "LOOK_AT_DEVICES_EVERY_S", 0.01)
     stage.recorder.error = RuntimeError("not foreseen")
-    async with stage.rounds(period_s=0.2) as rounds:
-        await wait_until(lambda: len(stage.recorder.opened) >= CHANNELS)
-        stage.recorder.error = None
-        await wait_until(lambda: rounds.counters.looks >= CHANNELS)
+    with structlog.testing.capture_logs() as said:  # drawing a traceback takes a second
+        async with stage.rounds(period_s=0.2) as rounds:
+            await wait_until(lambda: len(stage.recorder.opened) >= CHANNELS)
+            stage.recorder.error = None
+            await wait_until(lambda: rounds.counters.looks >= CHANNELS)
+    assert {line["event"] for line in said} == {"points not read", "look failed"}
 
 
 @pytest.mark.parametrize("why", ["busy", "away"])

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import itertools
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -30,7 +29,7 @@ SPEC = RtspCameraSpec(
 FORMAT = TrackFormat(track=0, kind="video", codec="jpeg", description=b"")
 
 
-def jpegs(*pictures: object, forever: bool = False) -> tuple[PacketSource, list[int]]:
+def jpegs(*pictures: object, step_us: int = 1_000_000) -> tuple[PacketSource, list[int]]:
     """A camera that delivers JPEG pictures, each a keyframe; how many were taken."""
     encoded = [bytes(cv2.imencode(".jpg", each)[1]) for each in pictures]
     taken: list[int] = []
@@ -39,11 +38,10 @@ def jpegs(*pictures: object, forever: bool = False) -> tuple[PacketSource, list[
     async def open_() -> AsyncIterator[AsyncIterator[MediaItem]]:
         async def items() -> AsyncIterator[MediaItem]:
             yield FORMAT
-            for number, data in enumerate(itertools.cycle(encoded) if forever else encoded):
+            for number, data in enumerate(encoded):
                 taken.append(number)
-                yield AccessUnit(track=0, pts_us=number, keyframe=True, data=data)
-            if not forever:
-                await asyncio.Event().wait()
+                yield AccessUnit(track=0, pts_us=number * step_us, keyframe=True, data=data)
+            await asyncio.Event().wait()
 
         async with contextlib.aclosing(items()) as it:
             yield it
@@ -91,6 +89,20 @@ async def test_a_second_keyframe_is_awaited_only_for_a_picture_seen_before() -> 
         noisy, _ = jpegs(street(), WRONG["noise"](street()))
         alive = await look(noisy, pool=pool, memory=first.diagnosis.memory)
         assert alive.diagnosis.found == ()
+
+
+async def test_a_camera_of_nothing_but_keyframes_is_given_time_to_change() -> None:
+    """Motion JPEG: the next picture comes after 40 ms, and nothing has happened."""
+    alike = [street()] * 20
+    async with PicturePool() as pool:
+        first = await look(jpegs(street())[0], pool=pool, memory=NOTHING)
+        alive, taken = jpegs(*alike, WRONG["noise"](street()), step_us=40_000)
+        # Only the picture after 0.8 s differs.
+        memory = first.diagnosis.memory
+        assert (await look(alive, pool=pool, memory=memory)).diagnosis.found == ()
+        assert len(taken) == 21
+        frozen, _ = jpegs(*alike, street(), step_us=40_000)
+        assert (await look(frozen, pool=pool, memory=memory)).diagnosis.found == (Fault.FREEZE,)
 
 
 async def test_where_no_second_keyframe_comes_nothing_is_said_of_a_freeze(
