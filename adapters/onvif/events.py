@@ -141,6 +141,14 @@ class PullPoint:
         self._note(pulled)
         for received in pulled.notifications:
             self._report(received)
+        if first and not any(each.is_state for each in pulled.notifications):
+            await self._synchronize(subscription)
+
+    async def _synchronize(self, subscription: Subscription) -> None:
+        """One that was taken over, or made by firmware that forgot to, does not say by itself how
+        things stand."""
+        with contextlib.suppress(DeviceFault, NotSupported, ProtocolViolation):
+            await self._client.call(events_wire.synchronize(subscription, self._held.reached))
 
     async def _subscribe(self) -> Subscription:
         subscription = await self._client.call(events_wire.subscribe(LIVES_S))

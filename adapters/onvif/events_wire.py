@@ -63,6 +63,10 @@ class Received:
     at: datetime | None
     element: Any = dataclasses.field(repr=False, compare=False)
 
+    @property
+    def is_state(self) -> bool:
+        return self.notification.operation == "Initialized"
+
 
 def subscribe(lives_s: float) -> Call[Subscription]:
     return Call(
@@ -101,6 +105,18 @@ def renew(subscription: Subscription, reached: str, lives_s: float) -> Call[floa
         f'<n:Renew xmlns:n="{_WSNT}"><n:TerminationTime>PT{lives_s:.0f}S</n:TerminationTime>'
         "</n:Renew>",
         _left_s,
+    )
+
+
+def synchronize(subscription: Subscription, reached: str) -> Call[None]:
+    """Ask for all states as they stand now; they come as messages."""
+    return _call(
+        subscription,
+        reached,
+        "SetSynchronizationPoint",
+        f"{_PULL_POINT}/SetSynchronizationPointRequest",
+        f'<e:SetSynchronizationPoint xmlns:e="{_TEV}"/>',
+        lambda _reply: None,
     )
 
 

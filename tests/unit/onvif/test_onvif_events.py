@@ -172,6 +172,24 @@ class TestSlots:
         assert camera.events.created == 1
         assert camera.events.most_alive == 1
 
+    async def test_one_that_is_taken_over_is_asked_how_things_stand(
+        self, camera: OnvifCamera, make_adapter: MakeAdapter
+    ) -> None:
+        """The gateway forgets with the connection; the device says by itself what changes only."""
+        camera.notify("signal_lost", True)
+        before = make_adapter(camera.device_url, check_interval_s=0.02)
+        async with listening(before, camera) as (task, _):
+            await _cut(camera, task)
+        after = make_adapter(camera.device_url)
+        after.take_over(before)
+        told: list[Event] = []
+        task = asyncio.create_task(after.run(told.append))
+        await wait_until(lambda: any(isinstance(e, SignalLost) and e.active for e in told))
+        assert changes(told) == []
+        assert camera.events.created == 1
+        task.cancel()
+        await asyncio.wait([task])
+
     async def test_that_are_all_taken_leave_the_device_online(
         self, camera: OnvifCamera, make_adapter: MakeAdapter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
