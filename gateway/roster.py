@@ -354,6 +354,7 @@ def _channel_definition(
         identifies_talker=traits.identifies_talker,
         priority=channel.priority,
         echo_s=channel.echo_s if channel.echo_s is not None else traits.echo_s,
+        gateway_unit_id=channel.gateway_unit_id,
     )
 
 

@@ -19,8 +19,6 @@ from gateway.bus.messages import (
     Repeats,
     decode,
     decode_event,
-    encode,
-    encode_event,
     rfc3339,
 )
 from gateway.bus.presence import Presence
@@ -47,11 +45,10 @@ from gateway.interop.showing import (
     suspended_in,
     words_for,
 )
+from gateway.interop.speaking import Speaker
 
 log = structlog.get_logger("bridge")
 
-COMMAND_LIFE_MS = 1000
-"""A command is worth nothing when it is older than this, on the agent's own clock."""
 LONGEST_LOOK_AHEAD_S = 3600.0
 
 
@@ -72,7 +69,8 @@ class Bridge:
         self._of_channel: dict[str, list[Machine]] = {}
         self._agents: dict[str, AgentOf] = {}
         self._writers: dict[str, Repeats] = {}
-        self._sequence = 0
+        self._speaker = Speaker(bus, presence, lease, self._agents, self.counters)
+        self._ourselves: frozenset[str] = frozenset()
         self._next_change: asyncio.TimerHandle | None = None
         self._emergencies: set[tuple[str, str]] = set()
         self._others: dict[str, dict[str, Any]] = {}
@@ -92,7 +90,7 @@ class Bridge:
         """Take what the registry says; floors that stay keep their talk, others are shut."""
         channels = {c.id: c for c in definitions.channels}
         # What goes away must still be unkeyed.
-        self._channels = {**self._channels, **channels}
+        self._channels = self._speaker.channels = {**self._channels, **channels}
         self._directory.replace(definitions.units)
         patches = self._on_now(definitions)
         patched = {m.channel for p in patches for m in p.members}
@@ -108,7 +106,8 @@ class Bridge:
             self._let_go_of_leavers(name, rules)
         for name, (org, patch, rules) in wanted.items():
             self._define(name, org, patch, rules)
-        self._channels = channels
+        self._channels = self._speaker.channels = channels
+        self._ourselves = frozenset(c.ourselves for c in channels.values() if c.ourselves)
         self._of_channel = {}
         for machine in self._machines.values():
             for channel_id in machine.floor.rules.members:
@@ -213,6 +212,9 @@ class Bridge:
         if parts is None or parts.id != event.subject:
             raise ValueError(f"subject {event.subject!r} is not the channel of its topic")
         self._presence.note_uptime(node, event.epoch, event.uptime_ms)
+        if event.data.get("talker") in self._ourselves and not event.data.get("caused_by"):
+            self.counters.echoes += 1
+            return
         happened = heard(event, self._directory)
         if happened is None:
             return
@@ -230,8 +232,11 @@ class Bridge:
         return test.hears(event)
 
     def _writer_of(self, event: CloudEvent) -> str | None:
-        """The node that wrote it, None when it is not the one that speaks for the channel."""
+        """The node that wrote it, None when it is not the one that speaks for the channel, or
+        when it wrote it in an earlier life."""
         node, agent = writer_of(event), self._agents.get(event.subject)
+        if self._presence.epoch(node) not in (None, event.epoch):
+            return None
         if agent is None or agent.node == node:
             return node
         return None if self._presence.believes(agent.node, agent.epoch) else node
@@ -320,7 +325,7 @@ class Bridge:
         (machine,), request_id = machines[:1], request.get("id")
         floor = machine.floor
         if floor.talks or machine.test is not None:
-            self._publish_decision(
+            self._speaker.decision(
                 channel_id, "request.result", {"request": request_id, "state": "busy"}
             )
             return
@@ -328,7 +333,7 @@ class Bridge:
         def done(found: list[dict[str, Any]]) -> None:
             machine.test = None
             data = {"request": request_id, "state": "done", "members": found}
-            self._publish_decision(channel_id, "request.result", data)
+            self._speaker.decision(channel_id, "request.result", data)
 
         members = [c for c in floor.rules.members if floor.rules.keyable(c) and c in floor.present]
         machine.test = PatchTest(
@@ -388,7 +393,7 @@ class Bridge:
         user = str(request["user"])
         answer = worst(standing_of(machine.floor, user) for machine in machines)
         data = {"request": request.get("id"), **answer, "cleared": cleared}
-        self._publish_decision(channel_id, "request.result", data)
+        self._speaker.decision(channel_id, "request.result", data)
 
     # --- what follows ---------------------------------------------------------------------------
 
@@ -460,7 +465,7 @@ class Bridge:
         if channel_id is None:
             return
         data = decision_data(decided, transmission=transmission, patch=patch)
-        self._publish_decision(channel_id, f"floor.{decided.decision}", data)
+        self._speaker.decision(channel_id, f"floor.{decided.decision}", data)
         member = machine.floor.rules.members.get(channel_id)
         words = words_for(decided) if talk.channel is not None else None
         if words is not None and member is not None and member.can_tell:
@@ -485,7 +490,7 @@ class Bridge:
             "by": changed.by or None,
             "reason": changed.reason,
         }
-        self._publish_decision(changed.channel, f"emergency.{changed.change}", data)
+        self._speaker.decision(changed.channel, f"emergency.{changed.change}", data)
 
     def _suspended(self, machine: Machine, suspended: model.Suspended) -> None:
         data = {
@@ -494,47 +499,11 @@ class Bridge:
             "by": suspended.user or None,
         }
         kind = "member.resumed" if suspended.user else "member.suspended"
-        self._publish_decision(suspended.channel, kind, data)
+        self._speaker.decision(suspended.channel, kind, data)
 
     def _command(self, machine: Machine, channel_id: str, action: str, **fields: Any) -> None:
-        channel, agent = self._channels.get(channel_id), self._agents.get(channel_id)
-        if channel is None or agent is None or not self._lease.held:
-            return
-        clock_ms = self._presence.clock_ms(agent.node)
-        if clock_ms is None:
-            return
-        command = {
-            "id": uuid.uuid4().hex,
-            "bridge_epoch": self._lease.bridge_epoch,
-            "agent_epoch": agent.epoch,
-            "not_after_ms": clock_ms + COMMAND_LIFE_MS,
-            "action": action,
-            "patch": machine.patch.id if machine.patch else None,
-            **fields,
-        }
-        self.counters.commands += 1
-        topic = self._bus.topics.org("channels", "command", channel.org, channel.id)
-        self._bus.publish(topic, encode(command))
-
-    def _publish_decision(self, channel_id: str, kind: str, data: dict[str, Any]) -> None:
-        channel = self._channels.get(channel_id)
-        if channel is None or not self._lease.held:
-            return
-        self._sequence += 1
-        self.counters.decisions += 1
-        event = CloudEvent(
-            id=uuid.uuid4().hex,
-            source=f"hutong/{self._bus.node}/bridge",
-            type=kind,
-            subject=channel_id,
-            time=rfc3339(datetime.now(UTC)),
-            epoch=self._bus.epoch,
-            sequence=self._sequence,
-            uptime_ms=self._bus.uptime_ms(),
-            data=data,
-        )
-        topic = self._bus.topics.org("channels", "decision", channel.org, channel_id)
-        self._bus.publish(topic, encode_event(event))
+        patch = machine.patch.id if machine.patch else None
+        self._speaker.command(patch, channel_id, action, **fields)
 
     def _patch_topic(self, machine: Machine) -> str:
         return self._bus.topics.org("patches", "state", machine.org, machine.id)
@@ -593,6 +562,10 @@ class Bridge:
             machine.shown = None
             if machine.patch is not None:
                 self._bus.disown(self._patch_topic(machine))
+
+    def gaps(self) -> int:
+        """How many events of agents never came."""
+        return sum(writer.gaps for writer in self._writers.values())
 
     def floors(self) -> Iterable[model.Floor]:
         return (machine.floor for machine in self._machines.values())

@@ -20,7 +20,7 @@ from registry import schedules
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelDefinition:
     """A registered channel. org: slug path of its owner. priority: of its talk. echo_s: how late
-    what we key comes back. The rest are traits of its system."""
+    what we key comes back. gateway_unit_id: who we are there. The rest are traits of its system."""
 
     id: str
     name: str
@@ -32,6 +32,12 @@ class ChannelDefinition:
     identifies_talker: bool = True
     priority: int = 0
     echo_s: float = 0.2
+    gateway_unit_id: str = ""
+
+    @property
+    def ourselves(self) -> str:
+        """The talker that we are, empty where nobody said."""
+        return f"{self.system_id}/{self.gateway_unit_id}" if self.gateway_unit_id else ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ _NO_STATE = {
     "health": "unknown",
     "health_reason": "",
     "transmission": None,
+    "measured": {},
 }
 
 

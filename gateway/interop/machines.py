@@ -43,3 +43,4 @@ class BridgeCounters:
     commands: int = 0
     decisions: int = 0
     unreadable: int = 0
+    echoes: int = 0

@@ -214,3 +214,28 @@ async def test_what_nobody_registered_is_counted_within_bounds(stations: Open) -
             station.script.say(taken)
         station.script.say(taken)
         assert len(station.agent.unregistered) == 1000
+
+
+async def test_an_emergency_that_a_dispatcher_ended_stays_ended_while_its_talk_goes_on(
+    stations: Open,
+) -> None:
+    """The radio says it in every burst; another talk may say it again."""
+
+    def talk(kind: type[FloorTaken], stream: str) -> FloorTaken:
+        return kind(at=now(), address="7", stream=stream, talker="12", emergency=True, hold_s=9)
+
+    async with stations() as station:
+        station.script.say(talk(FloorTaken, "s1"))
+        await wait_until(lambda: station.states[-1]["emergency"])
+        told = await station.result(station.command("emergency.clear", by="u1"))
+        assert told["outcome"] == "done"
+        await wait_until(lambda: not station.states[-1]["emergency"])
+        said = len(station.states)
+        station.script.say(talk(FloorRefreshed, "s1"))
+        station.script.say(talk(FloorTaken, "s2"))
+        await wait_until(lambda: station.states[-1]["stream"] == "s2")
+        assert [s["emergency"] for s in station.states[said:] if s["stream"] == "s1"] in (
+            [],
+            [False],
+        )
+        assert station.states[-1]["emergency"]

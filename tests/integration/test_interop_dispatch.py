@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from brokers import RunningBroker
@@ -9,7 +10,7 @@ from lab import ORG, PTT_CHANNEL, TRUNK, TRUNK_CHANNEL, definitions
 from patience import wait_until
 from test_interop_two_bridges import Agents, Party, agents, party
 
-from gateway.bus.messages import encode
+from gateway.bus.messages import CloudEvent, encode, encode_event
 from gateway.interop.definitions import ChannelDefinition, Definitions, PatchMember
 
 THIRD = "channel-third"
@@ -238,3 +239,74 @@ async def test_a_patch_in_which_somebody_talks_is_not_tested(
         await wait_until(lambda: air.keys())
         air.request(TRUNK_CHANNEL, id="t1", action="test", patch="patch-1", **DESK)
         assert (await answer(air, "t1"))["state"] == "busy"
+
+
+async def test_what_our_own_unit_says_is_never_bridged(embedded_broker: RunningBroker) -> None:
+    """A third system may bring it back at any time, under our own name."""
+    defined = definitions()
+    ours = tuple(dataclasses.replace(each, gateway_unit_id="9990") for each in defined.channels)
+    defined = dataclasses.replace(defined, channels=ours)
+    async with agents(embedded_broker) as air, party(embedded_broker, "one", defined) as one:
+        await healthy(air, one)
+        air.say("floor.taken", talker=f"{TRUNK}/9990")
+        await wait_until(lambda: one.bridge.counters.echoes == 1)
+        air.say("floor.taken", stream="s2")
+        await wait_until(lambda: air.keys() and decided(air, "floor.granted"))
+        assert [data["stream"] for data in decided(air, "floor.granted")] == ["s2"]
+
+
+async def test_what_an_agent_wrote_in_an_earlier_life_is_not_believed(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        event = CloudEvent(
+            id="old",
+            source=f"hutong/{air.bus.node}/{TRUNK}",
+            type="floor.taken",
+            subject=TRUNK_CHANNEL,
+            time="2026-01-01T00:00:00.000Z",
+            epoch="an earlier life",
+            sequence=10**9,
+            uptime_ms=1,
+            data={"stream": "old", "talker": f"{TRUNK}/1", "hold_s": 20},
+        )
+        topic = air.bus.topics.org("channels", "event", ORG, TRUNK_CHANNEL)
+        air.bus.publish(topic, encode_event(event))
+        await wait_until(lambda: one.bridge.counters.foreign == 1)
+        air.say("floor.taken", stream="new", hold_s=20)
+        await wait_until(lambda: air.keys() and decided(air, "floor.granted"))
+        assert [data["stream"] for data in decided(air, "floor.granted")] == ["new"]
+
+
+async def test_numbers_that_never_came_are_counted(embedded_broker: RunningBroker) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        air.say("text.message", text="1")
+        air._sequence += 5
+        air.say("text.message", text="2")
+        await wait_until(lambda: one.bridge.gaps() == 5)
+
+
+async def test_a_patch_with_a_schedule_goes_on_and_off_by_itself(
+    embedded_broker: RunningBroker,
+) -> None:
+    """Without a database: the bridge looks at the clock itself."""
+    defined = definitions()
+    now = datetime.now(UTC)
+    night = {"timezone": "UTC", "from": f"{now - timedelta(hours=2):%H:%M}"}
+    off = {**night, "to": f"{now - timedelta(hours=1):%H:%M}"}
+    on = {**night, "to": f"{now + timedelta(hours=1):%H:%M}"}
+    asleep = dataclasses.replace(defined.patches[0], schedule=off)
+    awake = dataclasses.replace(defined.patches[0], schedule=on)
+    async with (
+        agents(embedded_broker) as air,
+        party(embedded_broker, "one", dataclasses.replace(defined, patches=(asleep,))) as one,
+    ):
+        await wait_until(lambda: one.held)
+        assert {len(floor.rules.members) for floor in one.bridge.floors()} == {1}
+        one.bridge.define(dataclasses.replace(defined, patches=(awake,)))
+        await wait_until(lambda: air.healthy())
+        ends = awake.next_change(now)
+        assert ends is not None
+        assert timedelta(0) < ends - now <= timedelta(hours=1)
