@@ -45,14 +45,16 @@ def add_exchange_commands(app: typer.Typer, settings: Callable[[], Settings]) ->
         from registry.exchange.reasons import language_of
         from registry.exchange.records import FileRefused
 
+        language = language_of(os.environ.get("LC_ALL") or os.environ.get("LANG") or "")
         try:
             format_of(file.name)
         except FileRefused as refused:
-            raise typer.BadParameter(refused.reasons[0].reason) from None
+            raise typer.BadParameter(refused.text(language)) from None
         if coordinates is not None and coordinates not in SYSTEMS:
             raise typer.BadParameter(f"must be one of {', '.join(SYSTEMS)}")
+        current = settings()
         code = with_database(
-            settings(),
+            current,
             lambda database: import_file(
                 database,
                 file,
@@ -62,7 +64,8 @@ def add_exchange_commands(app: typer.Typer, settings: Callable[[], Settings]) ->
                 system=next((each for each in SYSTEMS if each == coordinates), None),
                 report=report,
                 copy=copy,
-                language=language_of(os.environ.get("LC_ALL") or os.environ.get("LANG") or ""),
+                language=language,
+                folder_of_imports=current.data_dir / "imports",
             ),
         )
         raise typer.Exit(code)

@@ -15,11 +15,13 @@ from gateway.api.imports import report_shape
 from gateway.settings import Settings
 from gateway.startup import open_database, prepare_data_dir
 from registry.database import Database
+from registry.errors import Invalid
 from registry.exchange.annotated import write_annotated
 from registry.exchange.coordinates import System
 from registry.exchange.exporting import csv_lines, exported, geojson_pieces, row_of, write_xlsx
 from registry.exchange.files import format_of
 from registry.exchange.importing import run_import
+from registry.exchange.records import FileRefused
 from registry.exchange.staging import Staging
 from registry.partition import SYSTEM
 from registry.point_lists import PointFilter
@@ -64,14 +66,25 @@ def import_file(
     report: Path | None = None,
     copy: Path | None = None,
     language: str = "en",
+    folder_of_imports: Path | None = None,
 ) -> int:
-    """Import a file as the gateway itself; gives the exit code. Raises: RegistryError."""
+    """Import a file as the gateway itself; gives the exit code. folder_of_imports: where it is
+    staged, with room for twice the file; None for the system's own place for such things.
+
+    Raises: RegistryError.
+    """
     kind = format_of(file.name)
-    with tempfile.TemporaryDirectory(prefix="hutong-import-") as folder, _bar() as bar:
+    if folder_of_imports is not None:
+        folder_of_imports.mkdir(exist_ok=True)
+    staged = tempfile.TemporaryDirectory(prefix="command-", dir=folder_of_imports)
+    with staged as folder, _bar() as bar:
         staging = Staging(Path(folder) / "staging.db")
         try:
             reading = bar.add_task("read", total=None)
-            staging.fill(file, kind, system, lambda rows: bar.update(reading, completed=rows))
+            try:
+                staging.fill(file, kind, system, lambda rows: bar.update(reading, completed=rows))
+            except FileRefused as refused:
+                raise Invalid.at("file", refused.text(language)) from None
             bar.update(reading, total=staging.total, completed=staging.total)
             writing = bar.add_task("check and write", total=None)
             done = run_import(
@@ -114,7 +127,7 @@ def _summary(shape: dict[str, object], *, dry_run: bool) -> Iterator[str]:
     if isinstance(outside, dict) and outside["count"]:
         others = ", ".join(f"{name}: {n}" for name, n in outside["would_be_inside"].items())
         hint = f"; inside if they were in another system: {others}" if others else ""
-        yield f"{outside['count']} rows lie outside every jurisdiction{hint}"
+        yield f"{outside['count']} rows lie outside the box of {outside['whose']}{hint}"
     counted = ", ".join(f"{shape[name]} {name}" for name in ("created", "updated", "unchanged"))
     ending = " (nothing was written)" if dry_run or not shape["applied"] else ""
     yield f"{counted}, {shape['refused']} refused{ending}"

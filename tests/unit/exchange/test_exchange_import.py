@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 from databases import ON_SQLITE, Registry, square
 from hypothesis import HealthCheck, Phase, given, settings
@@ -401,6 +402,47 @@ def test_positions_that_another_system_would_put_inside(district: Registry, load
     assert [p.organization.path for p in everything(district)] == ["d/y/x"]
     with pytest.raises(FileRefused, match="stated twice"):
         load("name,经度(BD09),纬度\na,1,1\n", "d/y", system="gcj02")
+
+
+@ON_SQLITE
+def test_what_lies_outside_is_told_by_sheet(
+    district: Registry, load: Import, tmp_path: Path
+) -> None:
+    china = square(116.3, 39.8, 0.2)
+    for kind, slug, parent, jurisdiction in (
+        ("district", "y", "d", china),
+        ("station", "z", "d/y", square(0, 0, 1)),
+        ("workroom", "w", "d/y/z", None),
+    ):
+        new = NewOrganization(
+            kind=kind, name=slug, slug=slug, parent=parent, jurisdiction=jurisdiction
+        )
+        district(organizations.create, SYSTEM, new)
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for title, position in (("甲", (116.5005, 39.9)), ("乙", (0.5, 0.5))):
+        sheet = book.create_sheet(title)
+        sheet.append(["name", "longitude", "latitude"])
+        sheet.append([f"in {title}", 116.4, 39.9])
+        sheet.append([f"out {title}", *position])
+    book.save(tmp_path / "book.xlsx")
+    content = (tmp_path / "book.xlsx").read_bytes()
+    found = load(content, "d/y", kind="xlsx", dry_run=True)[0].outside
+    # Its own polygon's box, not that of all below it.
+    assert (found.whose, found.box) == ("d/y", (116.3, 39.8, 116.5, 40.0))
+    assert [(each.sheet, each.rows, dict(each.would_be_inside)) for each in found.sheets] == [
+        ("甲", (3,), {"gcj02": 1, "bd09": 1}),
+        ("乙", (3,), {}),
+    ]
+    assert (found.count, dict(found.would_be_inside)) == (2, {"gcj02": 1, "bd09": 1})
+    # One without a polygon is held against the nearest above.
+    below = load("name,longitude,latitude\na,5,5\n", "d/y/z/w", dry_run=True)[0].outside
+    assert (below.whose, below.count) == ("d/y/z", 1)
+    # And one above against all below it.
+    above = load("name,longitude,latitude\na,5,5\nb,50,1\n", "d/s1", dry_run=True)[0].outside
+    assert (above.whose, above.rows) == ("d/s1", (3,))
+    everywhere = load("name,longitude,latitude\na,117,5\n", "d", dry_run=True)[0].outside
+    assert (everywhere.whose, everywhere.count) == ("d", 1)
 
 
 def written(registry: Registry, kind: Format, path: Path) -> bytes:
