@@ -7,6 +7,7 @@ are this one, whose processor time is measured.
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import random
@@ -18,6 +19,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import IO, Any
+
+import uvloop
 
 from adapters.base import Adapter
 from benchmarks import Row, report, row
@@ -39,7 +42,8 @@ USERNAME, PASSWORD = "admin", "bench-password"
 def rows() -> list[Row]:
     _allow_open_files()
     with _simulators(CAMERAS) as (urls, commands, answers):
-        return asyncio.run(_measure(urls, commands, answers))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the gateway runs
+            return runner.run(_measure(urls, commands, answers))
 
 
 async def _measure(urls: list[str], commands: IO[str], answers: IO[str]) -> list[Row]:
@@ -56,13 +60,15 @@ async def _measure(urls: list[str], commands: IO[str], answers: IO[str]) -> list
             commands.flush()
             said = asyncio.create_task(asyncio.to_thread(answers.readline))
             busy = await _share_of_a_core()
-            took_ms: list[float] = json.loads(await said)
+            took_ms, late_ms = json.loads(await said)
             figures = await _figures(commands, answers)
     return [
         row(f"{len(urls)} PullPoints, idle", idle, "% of a core"),
         row(f"and {EVENTS_PER_S} events/s", busy, "% of a core", at_most=25),
-        row("event to subscriber, median", took_ms[len(took_ms) // 2], "ms"),
-        row("event to subscriber, 99th", took_ms[len(took_ms) * 99 // 100], "ms", at_most=50),
+        row("event to subscriber, median", _of(took_ms, 50), "ms", limit=_of(late_ms, 50)),
+        row(
+            "event to subscriber, 99th", _of(took_ms, 99), "ms", at_most=50, limit=_of(late_ms, 99)
+        ),
         row(
             "events that came",
             100 * len(took_ms) / int(MEASURED_S * EVENTS_PER_S),
@@ -72,6 +78,11 @@ async def _measure(urls: list[str], commands: IO[str], answers: IO[str]) -> list
         row("subscriptions a camera, at most", figures["most"], "", at_most=1),
         row("requests while idle, of one camera", figures["pulls_per_s"], "/s"),
     ]
+
+
+def _of(values: list[float], percent: int) -> float:
+    """values: in order. Their limit here is how late the simulators themselves wake up."""
+    return values[len(values) * percent // 100] if values else float("inf")
 
 
 @contextlib.asynccontextmanager
@@ -157,6 +168,7 @@ async def _simulate(count: int) -> None:
     cache = Path(tempfile.gettempdir()) / f"hutong-bench-clips-{os.getuid()}"
     async with OnvifFleet(specs, discovery_port=None, clip_cache=cache) as fleet:
         cameras = list(fleet.cameras.values())
+        gc.freeze()  # 3,000 cameras in one process would be looked through again and again
         print(json.dumps([camera.device_url for camera in cameras]), flush=True)
         began_s = time.monotonic()
         while line := await asyncio.to_thread(sys.stdin.readline):
@@ -173,12 +185,14 @@ async def _simulate(count: int) -> None:
             print(json.dumps(figures), flush=True)
 
 
-async def _happen(cameras: list[Any], reader: list[Any]) -> list[float]:
-    """Motion begins or ends at one camera after another; how long each took to the subscriber."""
+async def _happen(cameras: list[Any], reader: list[Any]) -> tuple[list[float], list[float]]:
+    """Motion begins or ends at one camera after another; how long each took to the subscriber, and
+    how late this process was woken up for each."""
     host, port, username, password = reader
     address = BrokerAddress(host=host, port=port, username=username, password=password)
     happened: dict[str, list[float]] = {}
     took_ms: list[float] = []
+    late_ms: list[float] = []
 
     def on_event(_topic: str, payload: bytes) -> None:
         began_s = happened[decode_event(payload).subject].pop(0)
@@ -190,12 +204,13 @@ async def _happen(cameras: list[Any], reader: list[Any]) -> list[float]:
         began_s = loop.time()
         for index in range(int(MEASURED_S * EVENTS_PER_S)):
             await asyncio.sleep(max(0.0, began_s + index / EVENTS_PER_S - loop.time()))
+            late_ms.append((loop.time() - began_s - index / EVENTS_PER_S) * 1_000)
             number = random.randrange(len(cameras))
             moving[number] = not moving[number]
             happened.setdefault(f"point-{number}", []).append(time.perf_counter())
             cameras[number].notify("motion", moving[number])
         await asyncio.sleep(1.0)
-    return sorted(took_ms)
+    return sorted(took_ms), sorted(late_ms)
 
 
 def _allow_open_files() -> None:
