@@ -126,6 +126,12 @@ class Jurisdictions:
             best[points[inside]] = rank
         return best
 
+    def below(self, path: str) -> "Jurisdictions":
+        """Those of the organisation at path and of all below it."""
+        return Jurisdictions(
+            each for each in self._ranked if each.path == path or each.path.startswith(f"{path}/")
+        )
+
     def __len__(self) -> int:
         return len(self._ranked)
 

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from sqlalchemy import (
     Connection,
     Executable,
+    Select,
     Text,
     bindparam,
     cast,
     func,
     insert,
+    literal_column,
     select,
     text,
 )
@@ -31,7 +33,7 @@ from registry import organizations, rows, sharing
 from registry.errors import Conflict
 from registry.identity import new_id, now
 from registry.jurisdictions import Explanation, Jurisdictions, Overlap
-from registry.models import CHANGES, ORGANIZATIONS, POINTS
+from registry.models import CHANGES, ORGANIZATIONS, POINT_COUNTS, POINTS
 from registry.partition import ADMINISTER, Principal, require, within
 from registry.point_counts import counted_at_once
 
@@ -109,7 +111,13 @@ class Plan:
 class _Planning:
     """What is gathered over all homes."""
 
-    def __init__(self, connection: Connection, stamp: Stamp, include_explicit: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        polygons: Jurisdictions,
+        include_explicit: bool,
+    ) -> None:
         self.changes: list[_Change] = []
         self.reasons: list[tuple[_Change, Explanation]] = []
         self.flows: Counter[tuple[str, str, str]] = Counter()
@@ -121,6 +129,7 @@ class _Planning:
         self._paths = [path for _, _, path in stamp]
         self._ids = [each_id for each_id, _, _ in stamp]
         self._numbers = {each_id: number for number, each_id in enumerate(self._ids)}
+        self._all = polygons
         self._include_explicit = include_explicit
         self._polygons: dict[int, tuple[Jurisdictions, NDArray[numpy.int64]]] = {}
 
@@ -196,7 +205,7 @@ class _Planning:
         """The polygons of a home and below it, and the number of each one's organisation. The
         last entry is for rank -1, and is not used."""
         if home not in self._polygons:
-            polygons = organizations.load_jurisdictions(self._connection, self._paths[home])
+            polygons = self._all.below(self._paths[home])
             numbers = [
                 self._numbers[polygons.at(rank).organization_id] for rank in range(len(polygons))
             ]
@@ -269,13 +278,14 @@ def plan(
     require(principal, ADMINISTER, organization.path)
     stamp = _stamp(connection, organization.path)
     total = in_scope(connection, principal, organization.id)
-    planning = _Planning(connection, stamp, include_explicit)
+    polygons = organizations.load_jurisdictions(connection, organization.path)
+    planning = _Planning(connection, stamp, polygons, include_explicit)
+    there_are = connection.scalar(select(func.sum(POINT_COUNTS.c.points))) or 0
     done = 0
-    for chunk in _chunks(connection, organization.path):
+    for chunk in _chunks(connection, organization.path, everything=total * 4 > there_are):
         planning.take(chunk)
         done += len(chunk)
         progress(done, total)
-    everything = organizations.load_jurisdictions(connection, organization.path)
     return Plan(
         organization_id=organization.id,
         path=organization.path,
@@ -286,7 +296,7 @@ def plan(
         moved=len(planning.changes),
         moves=planning.moves(),
         flows=planning.flowing(),
-        overlaps=everything.overlaps()[:MAX_OVERLAPS],
+        overlaps=polygons.overlaps()[:MAX_OVERLAPS],
         changes=tuple(planning.changes),
         stamp=stamp,
     )
@@ -317,24 +327,35 @@ def apply(connection: Connection, principal: Principal, made: Plan) -> None:
 
 
 def _homed(path: str) -> Any:
-    return _P.home_id.in_(select(_O.id).where(within(_O.path, path)))
+    return _P.home_id.in_(_homes(path))
 
 
-def _chunks(connection: Connection, path: str) -> Iterator[Sequence[Sequence[Any]]]:
+def _homes(path: str) -> Select[tuple[str]]:
+    return select(_O.id).where(within(_O.path, path))
+
+
+def _chunks(
+    connection: Connection, path: str, *, everything: bool
+) -> Iterator[Sequence[Sequence[Any]]]:
     """The points whose home is at path or below, by and by and never all of them in memory: id,
-    version, longitude, latitude, owner, home, assigned_by."""
+    version, longitude, latitude, owner, home, assigned_by. everything: those are most there are.
+    """
     on_sqlite = connection.dialect.name == "sqlite"
     # PostgreSQL's own text of an id costs a third of a UUID object that is turned into one.
     ids = [_P.id, _P.organization_id, _P.home_id]
     point_id, owner, home = ids if on_sqlite else [cast(each, Text) for each in ids]
-    statement = select(
-        point_id, _P.version, _P.longitude, _P.latitude, owner, home, _P.assigned_by
-    ).where(_homed(path))
+    statement = select(point_id, _P.version, _P.longitude, _P.latitude, owner, home, _P.assigned_by)
     if on_sqlite:
+        # By the index of homes each page would be read once for every home on it. The plus keeps
+        # SQLite from using one.
+        column = literal_column("+points.home_id") if everything else _P.home_id
+        statement = statement.where(column.in_(_homes(path)))
         # It reads on where it is, and sorts nothing: a page at a time would sort what is left.
-        yield from connection.execute(statement).partitions(_CHUNK)
+        result = connection.execute(statement)
+        while found := result.cursor.fetchmany(_CHUNK):
+            yield found
         return
-    statement = statement.order_by(_P.id).limit(_CHUNK)
+    statement = statement.where(_homed(path)).order_by(_P.id).limit(_CHUNK)
     found = connection.execute(statement).all()
     while found:
         yield found
