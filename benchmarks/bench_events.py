@@ -41,9 +41,11 @@ USERNAME, PASSWORD = "admin", "bench-password"
 
 def rows() -> list[Row]:
     _allow_open_files()
-    with _simulators(CAMERAS) as (urls, commands, answers):
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the gateway runs
-            return runner.run(_measure(urls, commands, answers))
+    with (
+        _simulators(CAMERAS) as (urls, commands, answers),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,  # as the gateway runs
+    ):
+        return runner.run(_measure(urls, commands, answers))
 
 
 async def _measure(urls: list[str], commands: IO[str], answers: IO[str]) -> list[Row]:
