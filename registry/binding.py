@@ -135,21 +135,32 @@ def release(connection: Connection, device_id: str) -> None:
 def _keep(
     connection: Connection, device_id: str, by_address: Mapping[str, FoundSource]
 ) -> dict[str, str]:
-    """Refresh the points that the device has already; their ids by address."""
+    """Refresh the points that the device has already; their ids by address.
+
+    Firmware that renames all its sources at once (seen at updates of recorders) is met by their
+    channel numbers: sixteen points must not turn into thirty-two.
+    """
     bound = connection.execute(
-        select(_P.address, _P.id).where(_P.device_id == device_id).order_by(_P.id)
+        select(_P.address, _P.id, _P.channel_number)
+        .where(_P.device_id == device_id)
+        .order_by(_P.id)
     ).all()
-    kept = {}
-    for address, point_id in bound:
-        source = by_address.get(address)
+    renamed: dict[int, FoundSource] = {}
+    if bound and not any(row.address in by_address for row in bound):
+        renamed = {each.channel_number: each for each in by_address.values()}
+    kept: dict[str, str] = {}
+    for address, point_id, channel_number in bound:
+        source = by_address.get(address) or renamed.pop(channel_number, None)
         if source is None:
             points.set_status(
                 connection, [(point_id, "fault", now(), "the device has no such source any more")]
             )
             continue
-        kept[address] = point_id
+        kept[source.address] = point_id
         connection.execute(
-            update(POINTS).where(_P.id == point_id).values(updated_at=now(), **_shown(source))
+            update(POINTS)
+            .where(_P.id == point_id)
+            .values(updated_at=now(), address=source.address, **_shown(source))
         )
     return kept
 

@@ -124,12 +124,15 @@ class OnvifClient:
         access = self._access
         while True:
             access.check()
-            login = self._login if access.way is Way.TOKEN else None
+            way = access.way
+            login = self._login if way is Way.TOKEN else None
             authorization = access.authorization("POST", url.raw_path_qs)
             answer = await self._post(url, call, login, authorization)
             if not soap.refuses_us(answer.status, answer.document):
                 access.accepted()
                 return answer
+            if access.way is not way:
+                continue  # another call has found the way meanwhile
             if soap.is_locked(answer.document) or not access.refused(answer.challenges):
                 if access.doubtful and call.operation != wire.GET_IDENTITY.operation:
                     await self._confirm()

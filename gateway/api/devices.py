@@ -163,6 +163,10 @@ async def discover(
     if (wanted := body.registering) is not None:
         await context.database.read(lambda c: _may_register(c, principal, wanted.organization))
         _check_settings(body.adapter, wanted.settings)
+        # Settings that cannot be are refused now, not once for each device.
+        video_adapter(
+            body.adapter, "device.invalid", wanted.username, wanted.password, wanted.settings
+        )
         wish = Wish(
             adapter=body.adapter,
             endpoint="",

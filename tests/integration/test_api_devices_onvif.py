@@ -123,6 +123,7 @@ async def test_a_discovery_registers_what_it_finds_with_a_result_for_each(
     ("register", "status"),
     [
         ({"organization": "d", "settings": {"password": "x"}}, 422),
+        ({"organization": "d", "settings": {"timeout_s": -1}}, 422),
         ({"organization": "nowhere"}, 404),
         ({"username": "admin"}, 422),
     ],

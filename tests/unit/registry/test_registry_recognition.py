@@ -141,6 +141,22 @@ def test_a_moved_device_keeps_itself_and_its_points(district: Registry) -> None:
     assert actions == ["create", "update", "refresh", "delete"]
 
 
+def test_a_recorder_that_renames_all_its_sources_keeps_its_points(district: Registry) -> None:
+    first = district(devices.register, SYSTEM, at(OLD), SOURCES, identity=ACME)
+    ids = {each.address: each.point_id for each in first.created}
+    renamed = [FoundSource(address=f"0000{n - 1}", channel_number=n) for n in (2, 1, 3)]
+    again = district(devices.refresh, SYSTEM, first.device_id, renamed)
+    assert {each.address: each.point_id for each in again.kept} == {
+        "00000": ids["v1"], "00001": ids["v2"],
+    }  # fmt: skip
+    assert [each.address for each in again.created] == ["00002"]
+    assert district(points.get, SYSTEM, ids["v1"]).address == "00000"
+    # One that keeps some of its names has lost the others.
+    lost = district(devices.refresh, SYSTEM, first.device_id, [*renamed[1:], SOURCES[1]])
+    assert {each.address for each in lost.kept} == {"00000", "00002"}
+    assert district(points.get, SYSTEM, ids["v2"]).status == "fault"
+
+
 def test_moving_needs_the_right_and_a_free_address(district: Registry) -> None:
     first = district(devices.register, SYSTEM, at(OLD), [], identity=ACME).device_id
     district(devices.register, SYSTEM, at(NEW), [])
