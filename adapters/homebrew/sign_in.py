@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from adapters.homebrew import wire
+from adapters.homebrew.options import Wanted, wanted
 from adapters.homebrew.settings import HomebrewSettings
 
 Peer = tuple[str | int, ...]
@@ -19,7 +20,8 @@ CHALLENGES = 256
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Repeater:
-    """A repeater that knows the passphrase. configured: it has also said what it is."""
+    """A repeater that knows the passphrase. configured: it has also said what it is. wanted: the
+    talkgroups that it takes, by timeslot."""
 
     repeater_id: int
     peer: Peer
@@ -28,7 +30,12 @@ class Repeater:
     color_code: int
     callsign: str = ""
     options: str = ""
+    wanted: Wanted = dataclasses.field(default_factory=dict)
     configured: bool = False
+
+    def takes(self, slot: int, talkgroup: int) -> bool:
+        """Whether a group call goes to this repeater."""
+        return slot not in self.wanted or talkgroup in self.wanted[slot]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +207,7 @@ class Roster:
             return Reply(datagram=wire.encode_nak(message.repeater_id))
         repeater.heard_s = now_s
         repeater.options = message.text
+        repeater.wanted = wanted(message.text)
         return Reply(datagram=wire.encode_ack(message.repeater_id))
 
     def _close(self, repeater_id: int, peer: Peer) -> Reply:

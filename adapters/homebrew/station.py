@@ -163,6 +163,8 @@ class Station(asyncio.DatagramProtocol, abc.ABC):
             place = (repeater.repeater_id, burst.slot)
             if repeater.repeater_id == burst.repeater_id or self._air.talk_at(*place) is not None:
                 continue
+            if not burst.private and not repeater.takes(burst.slot, burst.destination_id):
+                continue
             stream_id, until_s = self._carried.get(place, (burst.stream_id, 0.0))
             if stream_id != burst.stream_id and now_s < until_s:
                 continue

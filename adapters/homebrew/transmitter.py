@@ -14,7 +14,7 @@ from adapters.homebrew.keying import (
     parse_address,
     parse_unit,
 )
-from adapters.homebrew.sign_in import Peer, Stations
+from adapters.homebrew.sign_in import Peer, Repeater, Stations
 from adapters.homebrew.wire import VOICE_FRAMES, Dmrd
 
 
@@ -79,6 +79,9 @@ class Transmitter:
             return Outcome(result=Result.REFUSED, reason=reason)
         if not self._stations.signed_in:
             return Outcome(result=Result.REFUSED, reason=self._stations.nobody)
+        if not self._takers(channel):
+            reason = f"no repeater asks for {channel.address}"
+            return Outcome(result=Result.REFUSED, reason=reason)
         occupied = self._occupied_by(channel)
         if occupied:
             return Outcome(result=Result.BUSY, reason=occupied)
@@ -100,6 +103,11 @@ class Transmitter:
         if transmission is not None:
             self._stop(transmission, self._loop.time())
 
+    def _takers(self, channel: Talkgroup) -> list[Repeater]:
+        """The repeaters that a talkgroup goes out at."""
+        slot, talkgroup = channel.slot, channel.talkgroup
+        return [each for each in self._stations.signed_in if each.takes(slot, talkgroup)]
+
     def _occupied_by(self, channel: Talkgroup) -> str:
         talk = self._air.occupant(channel.slot)
         if talk is not None:
@@ -112,7 +120,7 @@ class Transmitter:
 
     def _transmit(self, transmission: Transmission) -> None:
         """Send the burst that is due and set the timer for the next."""
-        for repeater in self._stations.signed_in:
+        for repeater in self._takers(transmission.channel):
             datagram = transmission.burst(repeater.repeater_id, repeater.color_code)
             self._send(datagram, repeater.peer)
         transmission.sequence += 1
@@ -137,7 +145,7 @@ class Transmitter:
         if timer is not None:
             timer.cancel()
         self._echoes.ended(transmission, now_s)
-        for repeater in self._stations.signed_in:
+        for repeater in self._takers(transmission.channel):
             if repeater.repeater_id != besides:
                 datagram = transmission.terminator(repeater.repeater_id, repeater.color_code)
                 self._send(datagram, repeater.peer)
