@@ -6,12 +6,25 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, cast, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy import update as sql_update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import TypeEngine
 
 from registry import organizations, point_rules, rows, sharing
 from registry.errors import Conflict, Forbidden, Invalid, NotFound
-from registry.identity import now, to_milliseconds
+from registry.identity import now
 from registry.models import DEVICES, ORGANIZATIONS, POINTS
 from registry.organizations import Organization, OrganizationRef
 from registry.partition import (
@@ -552,12 +565,14 @@ def set_status(connection: Connection, updates: Iterable[tuple[str, str, datetim
     No version is counted up and nothing recorded: this is nobody's edit. Points that are gone,
     or already say so, are passed over.
     """
-    batch = [
-        {"of": point_id, "now": status, "at": to_milliseconds(since), "why": storable(reason, 2000)}
+    latest = {
+        point_id: {"of": point_id, "now": status, "at": since, "why": storable(reason, 2000)}
         for point_id, status, since, reason in updates
-    ]
-    if not batch:
+    }
+    if not latest:
         return 0
+    if connection.dialect.name == "postgresql":
+        return _set_status_at_once(connection, list(latest.values()))
     statement = (
         sql_update(POINTS)
         .where(
@@ -568,7 +583,34 @@ def set_status(connection: Connection, updates: Iterable[tuple[str, str, datetim
             status=bindparam("now"), status_since=bindparam("at"), status_reason=bindparam("why")
         )
     )
-    return connection.execute(statement, batch).rowcount
+    return connection.execute(statement, list(latest.values())).rowcount
+
+
+def _set_status_at_once(connection: Connection, batch: Sequence[Mapping[str, Any]]) -> int:
+    """In one statement, which PostgreSQL counts at once."""
+
+    def all_of(name: str, kind: TypeEngine[Any]) -> BindParameter[Any]:
+        return bindparam(None, [each[name] for each in batch], ARRAY(kind))
+
+    said = (
+        func.unnest(
+            all_of("of", _P.id.type),
+            all_of("now", Text()),
+            all_of("at", _P.status_since.type),
+            all_of("why", Text()),
+        )
+        .table_valued("of", "now", "at", "why")
+        .render_derived(name="said")
+    )
+    now_, at, why = said.c.now, said.c.at, said.c.why
+    statement = (
+        sql_update(POINTS)
+        .where(
+            _P.id == cast(said.c.of, _P.id.type), or_(_P.status != now_, _P.status_reason != why)
+        )
+        .values(status=now_, status_since=cast(at, _P.status_since.type), status_reason=why)
+    )
+    return connection.execute(statement).rowcount
 
 
 def check_code_free(
