@@ -16,9 +16,6 @@ from datetime import datetime
 from adapters.events import (
     EMERGENCY_PRIORITY,
     ChannelMeasured,
-    ChannelsPatched,
-    EmergencyCleared,
-    EmergencyRaised,
     Event,
     FloorIdle,
     FloorRefreshed,
@@ -26,6 +23,7 @@ from adapters.events import (
 )
 from adapters.trunk_recorder import wire
 from adapters.trunk_recorder.identity import Identities, Site
+from adapters.trunk_recorder.notices import Emergencies, LegKey, Patches
 from adapters.trunk_recorder.wire import CallState
 
 REFRESH_S, EARLY_S = 1.0, 0.1
@@ -41,11 +39,6 @@ START_TOLERANCE_S = 10
 MOST_LEGS = 4096
 MOST_INSTANCES = 64
 MOST_CONCLUDED = 1024
-MOST_EMERGENCIES = 256
-MOST_PATCHES = 1024
-
-LegKey = tuple[str, str, int, int]
-"""(instance_id, sys_name, call_num, talkgroup)"""
 
 _TALKING = frozenset({CallState.RECORDING, CallState.ACTIVE})
 _FOLLOWED = frozenset({CallState.MONITORING, CallState.RECORDING, CallState.ACTIVE})
@@ -122,8 +115,8 @@ class Calls:
         self._concluded: OrderedDict[LegKey, int] = OrderedDict()
         self._also: dict[str, _Channel] = {}
         self._lists: OrderedDict[str, tuple[int, int]] = OrderedDict()
-        self._emergencies: OrderedDict[tuple[str, int], LegKey] = OrderedDict()
-        self._patches: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self._emergencies = Emergencies()
+        self._patches = Patches()
 
     # --- what is heard --------------------------------------------------------------------------
 
@@ -143,7 +136,7 @@ class Calls:
         if channel is None:
             return []
         leg, is_new, changed = self._leg(channel, key, call, moment)
-        events = self._patched(channel, call, at)
+        events = self._patches.note(channel.address, channel.system, call, at)
         if is_new or changed:
             leg.active, leg.voiced, leg.informed = True, False, None
             leg.granted_s, leg.granted_ts_s = now_s, moment.ts_s
@@ -165,7 +158,7 @@ class Calls:
                 continue
             listed.add(key)
             touched[channel.address] = channel
-            events += self._patched(channel, call, at)
+            events += self._patches.note(channel.address, channel.system, call, at)
             events += self._listed(channel, key, call, moment)
         for key, leg in self._missing(document, listed):
             channel = self._of_leg[key]
@@ -434,7 +427,8 @@ class Calls:
         self, channel: _Channel, key: LegKey, call: wire.Call, moment: _Moment
     ) -> list[Event]:
         """What a message knows more of the talk: alias, encryption, emergency."""
-        events = self._emergency(channel, key, call, moment.at)
+        unit = unit_address(channel.system, call.unit)
+        events = self._emergencies.note(channel.address, unit, key, call, moment.at)
         talk = channel.talk
         leg = channel.legs.get(key)
         if talk is None or leg is None or not leg.active or call.unit not in (0, talk.unit):
@@ -497,51 +491,6 @@ class Calls:
             )
             for address in (channel.address, *talk.also)
         ]
-
-    # --- emergencies and patches ----------------------------------------------------------------
-
-    def _emergency(
-        self, channel: _Channel, key: LegKey, call: wire.Call, at: datetime
-    ) -> list[Event]:
-        """Raised once for a unit and channel; cleared by a later call of theirs that is none."""
-        if not call.unit or call.emergency is None:
-            return []
-        whose = (channel.address, call.unit)
-        unit = unit_address(channel.system, call.unit)
-        raised_by = self._emergencies.get(whose)
-        if call.emergency and raised_by is None:
-            self._emergencies[whose] = key
-            if len(self._emergencies) > MOST_EMERGENCIES:
-                self._emergencies.popitem(last=False)
-            return [
-                EmergencyRaised(
-                    at=at, address=channel.address, unit=unit, unit_alias=call.unit_alias
-                )
-            ]
-        later = raised_by is not None and raised_by != key and raised_by[:2] == key[:2]
-        if later and not call.emergency:
-            del self._emergencies[whose]
-            return [EmergencyCleared(at=at, address=channel.address, unit=unit)]
-        return []
-
-    def _patched(self, channel: _Channel, call: wire.Call, at: datetime) -> list[Event]:
-        """The system joins talkgroups by itself, and undoes it."""
-        if call.patched is None:
-            return []
-        addresses = {f"{channel.system}/{number}" for number in call.patched}
-        now = frozenset(addresses | {channel.address}) if addresses else frozenset()
-        if self._patches.get(channel.address, frozenset()) == now:
-            return []
-        over = {self._patches[each] for each in (now or {channel.address}) if each in self._patches}
-        for each in (member for patch in over for member in patch):
-            self._patches.pop(each, None)
-        for each in now:
-            self._patches[each] = now
-        while len(self._patches) > MOST_PATCHES:
-            self._patches.popitem(last=False)
-        ended = sorted(tuple(sorted(patch)) for patch in over)
-        changes = [(each, False) for each in ended] + ([(tuple(sorted(now)), True)] if now else [])
-        return [ChannelsPatched(at=at, addresses=each, active=on) for each, on in changes]
 
 
 def unit_address(system: str, unit: int) -> str:
