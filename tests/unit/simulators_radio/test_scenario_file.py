@@ -123,7 +123,7 @@ def test_the_readme_shows_a_file_that_works() -> None:
     readme = Path(scenario.__file__).with_name("README.md").read_text(encoding="utf-8")
     example = readme.split("```yaml\n")[1].split("```")[0]
     read = scenario.parse(example, "README.md")
-    assert len(read.cameras.onvif) == 3
+    assert len(read.cameras.onvif) == 4
     actions = set(get_args(scenario.Action))
     documented = readme.split("| action | needs |")[1].split("##")[0]
     assert {action for action in actions if f"`{action}`" not in documented} == set()
