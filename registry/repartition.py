@@ -40,6 +40,8 @@ from registry.point_counts import counted_at_once
 _P = POINTS.c
 _O = ORGANIZATIONS.c
 _CHUNK = 20_000
+_WRITTEN_AT_ONCE = 5_000
+"""A statement that writes more could take longer than PostgreSQL is let."""
 _FEW = 2_000
 """Points that are counted one by one: fewer than it takes to count all of their owners' anew."""
 _BY = ("explicit", "polygon", "none")
@@ -317,8 +319,9 @@ def apply(connection: Connection, principal: Principal, made: Plan) -> None:
     touched = {each for c in made.changes for each in (c.source_id, c.target_id)}
     many = len(made.changes) > _FEW
     with counted_at_once(connection, touched) if many else contextlib.nullcontext():
-        for start in range(0, len(made.changes), _CHUNK):
-            _write(connection, principal, made.changes[start : start + _CHUNK], paths)
+        for start in range(0, len(made.changes), _WRITTEN_AT_ONCE):
+            part = made.changes[start : start + _WRITTEN_AT_ONCE]
+            _write(connection, principal, part, paths)
     sharing.end_stale(connection, principal)
     details = {"moved": made.moved, "examined": made.examined, "unassigned": made.unassigned}
     rows.record(

@@ -278,6 +278,7 @@ def test_many_points_in_many_chunks_move_and_are_counted(
     """few: up to how many are counted one by one."""
     monkeypatch.setattr(repartition, "_FEW", few)
     monkeypatch.setattr(repartition, "_CHUNK", 7)
+    monkeypatch.setattr(repartition, "_WRITTEN_AT_ONCE", 5)
     district(registry, a=None, b=None)
     new = NewOrganization(kind="district", name="inner", slug="inner", parent="d")
     registry(organizations.create, SYSTEM, new)

@@ -496,6 +496,7 @@ RICH = World(
         Place("a0", None, None),
         Place("a-b", None, None),
         Place("b", None, None),
+        Place("ab", 0, None),
     ],
     spots=[
         Spot(0, (1, 1), explicit=False),
@@ -503,7 +504,7 @@ RICH = World(
         Spot(2, None, explicit=True),
         Spot(3, (7, 7), explicit=False),
     ],
-    channels=[0, 1, 2, 3],
+    channels=[0, 1, 2, 3, 5],
     people=[
         Person([("viewer", 4, False)], disabled=False),
         Person([("dispatcher", 1, False), ("integrator", 0, False)], disabled=False),
@@ -538,7 +539,7 @@ def _refused() -> Any:
 
 
 @settings(
-    max_examples=30,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
