@@ -166,6 +166,8 @@ class _Attempt:
     def _wait_for_others(self, connection: Connection) -> None:
         if connection.dialect.name != "postgresql":
             return
+        # A COPY of many rows takes longer than what people ask for may.
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(PATIENCE_S * 1000)}")
         give_up_s = time.monotonic() + PATIENCE_S
         asked = text("SELECT pg_try_advisory_xact_lock(:lock)")
         while not connection.scalar(asked, {"lock": IMPORT_LOCK}):

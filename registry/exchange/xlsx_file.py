@@ -21,7 +21,7 @@ from registry.exchange.records import Block, FileRefused, under_headers
 from registry.exchange.row_values import FORMULA
 
 AT_ONCE_ROWS = 50_000
-AT_ONCE_CELLS = 5_000_000
+AT_ONCE_CELLS = 2_000_000
 MAX_UNPACKED_BYTES = 4 << 30
 MAX_STRINGS_BYTES = 512 << 20
 MAX_RATIO = 200

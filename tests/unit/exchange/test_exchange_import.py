@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,7 +12,7 @@ from typing import Any
 import openpyxl
 import pytest
 from databases import ON_SQLITE, Registry, square
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from registry import changes, organizations, points, shares
@@ -547,6 +548,71 @@ def test_an_export_is_filtered_and_within_the_partition(district: Registry) -> N
     assert [each.name for each in seen] == ["a"]
     seen = exported(district.database, SYSTEM, PointFilter(q="b"))
     assert [each.name for each in seen] == ["b"]
+
+
+def good_files() -> dict[Format, bytes]:
+    """The same three points in each format."""
+    sheet = openpyxl.Workbook()
+    rows = [
+        ["name", "place", "经度", "纬度"],
+        ["a", "p", 1, 1],
+        ["b", "", 7.5, 7],
+        ["c", "q", "", ""],
+    ]
+    assert sheet.active is not None
+    for row in rows:
+        sheet.active.append(row)
+    book, text = io.BytesIO(), io.StringIO()
+    sheet.save(book)
+    csv.writer(text).writerows(rows)
+    features = [
+        {"type": "Feature", "properties": {"name": name, "place": "p"}, "geometry": None}
+        for name in "abc"
+    ]
+    collection = json.dumps({"type": "FeatureCollection", "features": features})
+    return {
+        "csv": text.getvalue().encode(),
+        "xlsx": book.getvalue(),
+        "geojson": collection.encode(),
+    }
+
+
+GOOD = good_files()
+
+
+@ON_SQLITE
+def test_any_bytes_are_imported_or_explained(district: Registry, load: Import) -> None:
+    @given(
+        st.sampled_from(FORMATS),
+        st.integers(0, 10_000),
+        st.integers(0, 3),
+        st.binary(max_size=8) | TEXTS.map(str.encode),
+    )
+    @example("csv", 0, 0, b"")
+    @example("xlsx", 0, 0, b"")
+    @example("geojson", 0, 0, b"")
+    @settings(
+        max_examples=60,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    def check(kind: Format, where: int, gone: int, more: bytes) -> None:
+        content = GOOD[kind]
+        where %= len(content)
+        before = len(everything(district))
+        try:
+            report, refused = load(
+                content[:where] + more + content[where + gone :], kind=kind, partial=True
+            )
+        except FileRefused as error:
+            assert error.text("en")
+            assert error.text("zh")
+            assert len(everything(district)) == before
+        else:
+            assert len({row for row, _, _ in refused}) == report.refused
+            assert len(everything(district)) == before + report.created * report.applied
+
+    check()
 
 
 @ON_SQLITE
