@@ -14,8 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from simulators.district import District
 from simulators.homebrew_repeater import Heard, Radio, Repeater
+from simulators.mmdvm_host import MmdvmHost
+from simulators.mmdvm_host import Radio as HotspotRadio
 from simulators.onvif_camera import OnvifCamera
 from simulators.rtsp_camera import RtspCamera
+from simulators.trunk_recorder import TrunkRecorder
 from simulators.zello_server import Phone, ZelloServer
 
 TAIL = 50
@@ -37,6 +40,18 @@ class PressRadio(_Body):
 class PressPhone(_Body):
     channel: str
     seconds: float | None = Field(default=None, ge=0)
+
+
+class PressUnit(_Body):
+    talkgroup: int = Field(ge=1, le=0xFFFFFF)
+    slot: int = Field(default=1, ge=1, le=2)
+    seconds: float | None = Field(default=None, ge=0)
+    emergency: bool = False
+    encrypted: bool = False
+
+
+class Fault(_Body):
+    active: bool
 
 
 class SendText(_Body):
@@ -71,6 +86,8 @@ class Control:
                 web.post("/repeaters/{id:[0-9]+}/{action:unplug|plug|loss}", self._repeater),
                 web.post("/channels/{name}/end_stream", self._end_stream),
                 web.post("/zello/drop_connections", self._drop),
+                web.post("/feeds/{name}/units/{id:[0-9]+}/{action:press|release}", self._unit),
+                web.post("/feeds/{name}/{action:silence|lose_ends|drop}", self._feed),
             ]
         )
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
@@ -113,6 +130,7 @@ class Control:
                 ],
                 "zello": [_zello_state(server) for server in district.zello],
                 "phones": [_phone_state(phone) for phone in district.phones.values()],
+                "feeds": [_feed_state(*one) for one in district.feeds.items()],
             }
         )
 
@@ -149,6 +167,37 @@ class Control:
                 _find(phone.channels, text.channel, "channel")
                 phone.text(text.channel, text.text)
         return _json({"pressing": phone.pressing})
+
+    async def _unit(self, request: web.Request) -> web.Response:
+        feed = _find(self._district.feeds, request.match_info["name"], "feed")
+        number = int(request.match_info["id"])
+        units = {int(unit): radio for unit, radio in feed.radios.items()}
+        radio = _find(units, number, "unit")
+        if request.match_info["action"] == "release":
+            radio.release()
+            return _json({"pressing": radio.pressing})
+        body = await _body(request, PressUnit)
+        if isinstance(radio, HotspotRadio):
+            return _pressed(radio.press(body.talkgroup, body.slot, limit_s=body.seconds))
+        pressed = radio.press(
+            body.talkgroup,
+            emergency=body.emergency,
+            encrypted=body.encrypted,
+            limit_s=body.seconds,
+        )
+        return _pressed(pressed)
+
+    async def _feed(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        feed = _find(self._district.feeds, name, "feed")
+        match request.match_info["action"]:
+            case "silence":
+                feed.feed.silent = (await _body(request, Fault)).active
+            case "lose_ends":
+                feed.no_ends = (await _body(request, Fault)).active
+            case "drop":
+                feed.feed.drop()
+        return _json(_feed_state(name, feed))
 
     async def _power(self, request: web.Request) -> web.Response:
         camera = _find(self._district.cameras(), request.match_info["name"], "camera")
@@ -274,6 +323,21 @@ def _heard_state(heard: Heard) -> dict[str, Any]:
     fields = dataclasses.asdict(heard)
     gaps = fields.pop("gaps_ms")
     return fields | {"lc_ok": heard.lc_ok, "longest_gap_ms": max(gaps, default=0.0)}
+
+
+def _feed_state(name: str, feed: TrunkRecorder | MmdvmHost) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": "mmdvm" if isinstance(feed, MmdvmHost) else "trunk_recorder",
+        "connected": feed.feed.connected,
+        "silent": feed.feed.silent,
+        "no_ends": feed.no_ends,
+        "sent": feed.feed.sent,
+        "lost": feed.feed.lost,
+        "units": [
+            {"id": int(unit), "pressing": radio.pressing} for unit, radio in feed.radios.items()
+        ],
+    }
 
 
 def _zello_state(server: ZelloServer) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 from brokers import RunningBroker
 from patience import wait_until
@@ -11,6 +13,7 @@ from patience import wait_until
 from gateway.bus.link import connect
 from simulators import scenario
 from simulators.__main__ import _parser, _wanted
+from simulators.control import Control
 from simulators.district import District
 from simulators.scenario import BadScenario
 
@@ -93,3 +96,37 @@ async def test_a_broker_that_is_not_there_is_an_error_of_the_address(tmp_path: P
     with pytest.raises(OSError):  # noqa: PT011
         async with District(wanted):
             pass
+
+
+async def test_units_and_faults_by_remote(embedded_broker: RunningBroker) -> None:
+    at = embedded_broker.address
+    text = FILE.format(port=at.port, username=at.username, password=at.password)
+    async with (
+        District(scenario.parse(text)) as district,
+        Control(district) as control,
+        aiohttp.ClientSession() as session,
+    ):
+
+        async def post(path: str, **body: object) -> tuple[int, dict[str, Any]]:
+            async with session.post(control.url + path, json=body) as answer:
+                return answer.status, await answer.json()
+
+        press = "/feeds/east/units/804329/press"
+        assert await post(press, talkgroup=3029, emergency=True) == (200, {"pressed": True})
+        assert await post(press, talkgroup=3029) == (409, {"pressed": False})
+        assert await post("/feeds/east/units/804329/release") == (200, {"pressing": False})
+        hotspot = "/feeds/hotspot/units/3180202/press"
+        assert (await post(hotspot, talkgroup=9, slot=2, seconds=0.1))[0] == 200
+        assert (await post("/feeds/west/silence", active=True))[0] == 404
+        assert (await post("/feeds/east/units/1/press", talkgroup=1))[0] == 404
+        assert (await post("/feeds/east/units/804329/press"))[0] == 422
+        status, state = await post("/feeds/east/silence", active=True)
+        assert (status, state["silent"], district.feeds["east"].feed.silent) == (200, True, True)
+        assert (await post("/feeds/east/lose_ends", active=True))[1]["no_ends"] is True
+        assert (await post("/feeds/hotspot/drop"))[0] == 200
+        await district.feeds["hotspot"].feed.changes.until(
+            lambda: district.feeds["hotspot"].feed.connects == 2, timeout_s=10
+        )
+        async with session.get(control.url + "/state") as answer:
+            feeds = (await answer.json())["feeds"]
+        assert [feed["kind"] for feed in feeds] == ["trunk_recorder", "mmdvm"]
