@@ -11,7 +11,7 @@ from gateway.api.context import CurrentContext, CurrentPrincipal
 from gateway.api.shapes import Shape, answer, page_shape, ref_shape, timestamp
 from gateway.vision.diagnosis import DEFAULT_THRESHOLDS, Fault
 from gateway.vision.memory import from_bytes, to_bytes
-from registry import points, quality, rows
+from registry import points, quality
 from registry.database import Connection
 from registry.errors import Forbidden, NotFound
 from registry.paging import DEFAULT_LIMIT, MAX_LIMIT
@@ -107,7 +107,7 @@ async def get_evidence(
 ) -> Response:
     """The picture in which a fault was found; seeing it is viewing, and recorded."""
 
-    def write(connection: Connection) -> bytes:
+    def read(connection: Connection) -> tuple[Point, bytes]:
         point = points.get(connection, principal, point_id)
         if not may_view(principal, point):
             raise Forbidden("seeing pictures needs the role viewer, dispatcher or admin here")
@@ -116,11 +116,11 @@ async def get_evidence(
         picture = quality.evidence(connection, point.id)
         if picture is None:
             raise NotFound("picture of evidence", point.id)
-        path = point.organization.path
-        rows.record(connection, principal, "quality_evidence", "point", point.id, path, {})
-        return picture
+        return point, picture
 
-    data = await context.database.write(write)
+    point, data = await context.database.read(read)
+    owner = point.organization
+    await context.audit.record(principal, "quality_evidence", "point", point.id, owner, {})
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 

@@ -132,15 +132,9 @@ async def test_evidence_is_a_picture_and_seen_by_who_may_see_pictures(
     ):
         caller = await core_api.sign_in(name)
         assert await evidence_of(caller, point_id) == expected, name
-    audit = await core_api.context.database.read(
-        lambda c: [
-            row.user_name
-            for row in c.exec_driver_sql(
-                "SELECT user_name FROM changes WHERE action = 'quality_evidence'"
-            )
-        ]
-    )
-    assert sorted(audit) == ["admin", "dispatcher", "viewer"]
+    auditor = await core_api.sign_in("auditor")
+    seen = (await auditor("GET", "/audit", action="quality_evidence")).body["items"]
+    assert [each["user"]["name"] for each in seen] == ["admin", "dispatcher", "viewer"]
 
 
 async def test_evidence_of_a_point_that_was_masked_since_needs_clear_view(
