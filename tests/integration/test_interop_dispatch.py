@@ -310,3 +310,64 @@ async def test_a_patch_with_a_schedule_goes_on_and_off_by_itself(
         ends = awake.next_change(now)
         assert ends is not None
         assert timedelta(0) < ends - now <= timedelta(hours=1)
+
+
+async def test_an_emergency_that_is_denied_is_never_silent(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        air.say("floor.taken", emergency=True, hold_s=20)
+        await wait_until(lambda: air.keys())
+        air.say("floor.taken", PTT_CHANNEL, emergency=True, hold_s=20)
+        await wait_until(lambda: decided(air, "floor.denied"))
+        denied = decided(air, "floor.denied")[0]
+        assert (denied["subject"], denied["emergency"]) == (PTT_CHANNEL, True)
+        await wait_until(lambda: len(decided(air, "emergency.raised")) == 2)
+        await wait_until(lambda: [c for c in air.commands if c["action"] == "text.send"])
+        (text,) = [c for c in air.commands if c["action"] == "text.send"]
+        assert text["channel"] == PTT_CHANNEL
+        # And the one that holds the floor is not heard by who is busy with their own.
+        await wait_until(lambda: decided(air, "emergency.undelivered"))
+        assert decided(air, "emergency.undelivered")[0]["subject"] == PTT_CHANNEL
+        await wait_until(lambda: len(air.shown()["emergencies"]) == 2)
+
+
+async def test_what_a_broker_delivers_twice_counts_once(embedded_broker: RunningBroker) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        air.say("floor.taken", hold_s=20)
+        air.say("floor.idle")
+        air._sequence -= 2
+        air.say("floor.taken", hold_s=20)
+        await wait_until(lambda: one.bridge.counters.repeats == 1)
+        await wait_until(lambda: decided(air, "floor.granted"))
+        assert len(decided(air, "floor.granted")) == 1
+        assert not any(floor.holder for floor in one.bridge.floors())
+
+
+async def test_a_queue_tells_places_on_the_bus_and_in_the_patch(
+    embedded_broker: RunningBroker,
+) -> None:
+    defined = definitions(queue=True, queue_timeout_s=1.0)
+    async with agents(embedded_broker) as air, party(embedded_broker, "one", defined) as one:
+        await healthy(air, one)
+        air.say("floor.taken", hold_s=20)
+        air.say("floor.taken", PTT_CHANNEL, hold_s=20)
+        await wait_until(lambda: decided(air, "floor.queued"))
+        assert decided(air, "floor.queued")[0]["position"] == 1
+        await wait_until(lambda: [q["channel"] for q in air.shown()["queue"]] == [PTT_CHANNEL])
+        await wait_until(lambda: decided(air, "floor.denied"), timeout_s=4)
+        assert decided(air, "floor.denied")[0]["reason"] == "waited too long"
+        await wait_until(lambda: air.shown()["queue"] == [])
+
+
+async def test_a_released_press_is_told(embedded_broker: RunningBroker) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        air.request(PTT_CHANNEL, id="r1", action="press", **DESK)
+        await answer(air, "r1")
+        air.request(PTT_CHANNEL, id="r2", action="release", **DESK)
+        await wait_until(lambda: decided(air, "floor.released"))
+        said = decided(air, "floor.released")[0]
+        assert (said["subject"], said["talker"]) == (PTT_CHANNEL, "user/u1")

@@ -153,3 +153,20 @@ async def test_without_a_bridge_it_is_503(stage: Any, path: str) -> None:
     (a,) = await channels_of(stage, "1/1")
     patch = (await patch_of(stage, a)).body["id"]
     assert (await dispatcher("POST", f"/patches/{patch}/{path}", {})).status == 503
+
+
+@pytest.mark.parametrize(("name", "most"), [("dispatcher", 100), ("admin", 254)])
+async def test_a_press_is_worth_what_the_role_allows(stage: Any, name: str, most: int) -> None:
+    caller = await stage.caller(name)
+    a, b = await channels_of(stage, "1/1", "1/2")
+    await bridged(stage, (await patch_of(stage, a, b)).body["id"], a, b)
+    body = {"action": "press", "priority": 254}
+    assert (await caller("POST", f"/channels/{a}/talk", body)).body["state"] == "granted"
+    feed = stage.services.feed
+
+    def granted() -> list[Any]:
+        found = [item.payload for item in feed.recent(lambda _item: True)]
+        return [each for each in found if each["type"] == "hutong.floor.granted"]
+
+    await wait_until(granted)
+    assert granted()[0]["data"]["priority"] == most
