@@ -34,6 +34,10 @@ PULL_S = 30.0
 SHORTEST_PULL_S = 5.0
 LONGEST_WAIT_S = 60.0
 FAREWELL_S = 1.5
+EMPTY_HANDED_S = 1.0
+MOST_POLLS = 20
+"""In a second, of one device."""
+_GONE = frozenset({"ResourceUnknownFault", "ResourceUnavailableFault", "ResourceUnknown"})
 _REMEMBERED_TOPICS = 64
 _OLDEST = timedelta(minutes=10)
 
@@ -91,6 +95,7 @@ class PullPoint:
         self._offset_s = offset_s
         self._clock, self._sleep, self._chance = clock, sleep, chance
         self._failures = 0
+        self._second_s, self._polls = 0.0, 0
 
     async def run(self) -> None:
         """Returns when the device turns out to have no PullPoint.
@@ -137,12 +142,26 @@ class PullPoint:
             await self._renew(subscription)
         first = self.answered_s is None
         pull_s = 1.0 if first else self._pull_s()
+        began_s = self._clock()
         pulled = await self._client.call(events_wire.pull(subscription, held.reached, pull_s))
         self._note(pulled)
         for received in pulled.notifications:
             self._report(received)
         if first and not any(each.is_state for each in pulled.notifications):
             await self._synchronize(subscription)
+        await self._pace(idle=not pulled.notifications, took_s=self._clock() - began_s)
+
+    async def _pace(self, *, idle: bool, took_s: float) -> None:
+        """Some firmware answers at once instead of waiting, and some reports without end: neither
+        may keep us, or the device, busy."""
+        if idle and took_s < EMPTY_HANDED_S:
+            await self._sleep(EMPTY_HANDED_S)
+        now_s = self._clock()
+        if now_s - self._second_s >= 1.0:
+            self._second_s, self._polls = now_s, 0
+        self._polls += 1
+        if self._polls >= MOST_POLLS:
+            await self._sleep(self._second_s + 1.0 - now_s)
 
     async def _synchronize(self, subscription: Subscription) -> None:
         """One that was taken over, or made by firmware that forgot to, does not say by itself how
@@ -172,7 +191,9 @@ class PullPoint:
             return
         try:
             left_s = await self._client.call(events_wire.renew(subscription, held.reached, LIVES_S))
-        except (DeviceFault, NotSupported):
+        except (DeviceFault, NotSupported) as error:
+            if isinstance(error, DeviceFault) and _GONE.intersection(error.subcodes):
+                raise
             held.renewable = False
             return
         held.ends_s = self._clock() + min(left_s or held.lives_s, held.lives_s)
@@ -196,7 +217,12 @@ class PullPoint:
     # --- when it fails ------------------------------------------------------------------------
 
     async def _failed(self, error: AdapterError) -> None:
-        """The device is there, the subscription is not: a new one, at once where it had lived."""
+        """The device is there, the subscription is not: a new one, at once where it had lived.
+
+        Raises: AdapterError for a device that makes no sense at all.
+        """
+        if isinstance(error, ProtocolViolation) and not isinstance(error, DeviceFault):
+            await self._client.measure_clock()  # whether it answers anything with sense
         held, subscription = self._held, self._held.subscription
         held.subscription = None
         age_s = self._clock() - held.made_s

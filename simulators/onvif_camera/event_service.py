@@ -78,7 +78,7 @@ async def pull_messages(camera: "OnvifCamera", request: Element, sub: Subscripti
     if not limit.isdecimal() or not int(limit[:9]):
         raise Fault("MessageLimit is no positive number", "ter:InvalidArgVal")
     breaks_s = camera.quirks.pull_breaks_s
-    waits_s = min(timeout_s, PULL_LIMIT_S)
+    waits_s = 0.0 if camera.quirks.pull_at_once else min(timeout_s, PULL_LIMIT_S)
     events = await sub.pull(int(limit[:9]), min(waits_s, breaks_s or waits_s))
     if not events and 0 < breaks_s < waits_s:
         raise BreaksOff

@@ -44,6 +44,7 @@ PERSONAS: Final[Mapping[str, Changes]] = MappingProxyType(
         "pullpoint-two-slots": _quirks(max_subscriptions=2),
         "pullpoint-expires": _quirks(pull_point_expires_s=15.0),
         "pullpoint-no-renew": _quirks(renew_refused=True, pull_keeps_alive=False),
+        "pullpoint-at-once": _quirks(pull_at_once=True),
         "pullpoint-short-polls": _quirks(pull_breaks_s=5.0),
         "pullpoint-foreign-topics": _quirks(topic_prefix="acme"),
     }

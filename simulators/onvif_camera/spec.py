@@ -34,7 +34,8 @@ class Quirks:
     events: whether it has an event service. pull_point_expires_s: after how long a PullPoint is
     gone, whatever was granted and said; 0 as granted. pull_keeps_alive: whether PullMessages is a
     sign of life. renew_refused: Renew is a fault. pull_breaks_s: a PullMessages that waits longer
-    breaks the connection; 0 never. topic_prefix: what stands before its topics.
+    breaks the connection; 0 never. pull_at_once: PullMessages waits for nothing. topic_prefix:
+    what stands before its topics.
     ptz_speed: its velocities go from minus to plus this. ptz_positions: lowest and highest of its
     pan and tilt.
     """
@@ -64,6 +65,7 @@ class Quirks:
     pull_keeps_alive: bool = True
     renew_refused: bool = False
     pull_breaks_s: float = 0.0
+    pull_at_once: bool = False
     topic_prefix: str = "tns1"
     ptz_speed: float = 1.0
     ptz_positions: tuple[float, float] = (-1.0, 1.0)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -277,6 +278,29 @@ class TestQuirks:
             await wait_until(lambda: camera.events.created >= 3, timeout_s=15)
             camera.notify("motion", True)
             await wait_until(lambda: changes(told))
+
+    async def test_one_that_does_not_wait_is_asked_now_and_then(
+        self, camera: OnvifCamera, adapter: OnvifAdapter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(events, "EMPTY_HANDED_S", 0.3)
+        camera.quirks = Quirks(pull_at_once=True)
+        async with listening(adapter, camera) as (_, told):
+            before = camera.actions["PullMessages"]
+            await asyncio.sleep(0.5)  # what must not happen has no condition to wait for
+            assert camera.actions["PullMessages"] - before <= 3
+            camera.notify("motion", True)
+            await wait_until(lambda: changes(told))
+
+    async def test_one_that_reports_without_end_keeps_nobody_busy(
+        self, camera: OnvifCamera, adapter: OnvifAdapter
+    ) -> None:
+        async with listening(adapter, camera) as (task, told):
+            began_s, before = time.monotonic(), camera.actions["PullMessages"]
+            while time.monotonic() - began_s < 1.0:
+                camera.notify("motion", len(changes(told)) % 2 == 0)
+                await asyncio.sleep(0.001)
+            assert camera.actions["PullMessages"] - before <= 2 * events.MOST_POLLS
+            assert not task.done()
 
     async def test_one_that_breaks_long_polls_gets_shorter_ones(
         self, camera: OnvifCamera, adapter: OnvifAdapter, monkeypatch: pytest.MonkeyPatch

@@ -32,7 +32,7 @@ MET = (
     "loopback-xaddr", "no-media2", "no-get-services", "foreign-namespaces", "h265", "nvr16",
     "slow", "snapshot-401", "locks-after-three", "tls",
     "pullpoint-none", "pullpoint-two-slots", "pullpoint-expires", "pullpoint-no-renew",
-    "pullpoint-short-polls", "pullpoint-foreign-topics",
+    "pullpoint-short-polls", "pullpoint-at-once", "pullpoint-foreign-topics",
 )  # fmt: skip
 REFUSED: dict[str, type[AdapterError]] = {
     "basic-only": AuthenticationFailed,
