@@ -55,6 +55,7 @@ async def _measure(urls: list[str], commands: IO[str], answers: IO[str]) -> list
             bus = Bus(broker.address, node="agent", topics=Topics())
             await stack.enter_async_context(_running(bus, urls))
             await _subscribed(commands, answers, len(urls))
+            await _settled(bus)
             idle = await _share_of_a_core()
             told = broker.reader
             reader = [told.host, told.port, told.username, told.password]
@@ -122,6 +123,18 @@ async def _subscribed(commands: IO[str], answers: IO[str], wanted: int) -> None:
         while (await _figures(commands, answers))["subscriptions"] < wanted:  # noqa: ASYNC110 - of another process
             await asyncio.sleep(1.0)
     await asyncio.sleep(3.0)  # the first, short poll of the last one is over
+
+
+async def _settled(bus: Bus) -> None:
+    """The broker has taken the states of all points: that is no part of what is measured."""
+    quiet = 0
+    async with asyncio.timeout(120):
+        while quiet < 3:
+            sent = bus.counters.sent
+            await asyncio.sleep(1.0)
+            link = bus._link
+            taken = link is not None and not link.unconfirmed and bus.counters.sent == sent
+            quiet = quiet + 1 if taken else 0
 
 
 async def _figures(commands: IO[str], answers: IO[str]) -> dict[str, Any]:
