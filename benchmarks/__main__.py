@@ -11,6 +11,7 @@ ROOMS = {
     "interop": "benchmarks.bench_interop",
     "devices": "benchmarks.bench_devices",
     "live": "benchmarks.bench_live",
+    "registry": "benchmarks.bench_registry",
 }
 """The one visible table of rooms; each module has `rows()`."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     BindParameter,
     ColumnElement,
     Connection,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     Subquery,
     Text,
     bindparam,
+    cast,
     false,
     func,
     or_,
@@ -270,7 +272,7 @@ def _page_statement(shape: _Shape) -> _Statement:
     next_ids = ids.subquery("next_ids")
     some = select(next_ids.c.id).order_by(next_ids.c.id).limit(bindparam("most", type_=Integer()))
     return _compiled(
-        select(*COLUMNS, total.label("total"))
+        select(*COLUMNS, cast(total, BigInteger).label("total"))
         .join_from(POINTS, ORGANIZATIONS, _P.organization_id == _O.id)
         .where(_P.id.in_(some))
         .order_by(_P.id),
@@ -285,7 +287,8 @@ def _total_statement(shape: _Shape) -> _Statement:
     if shape.found:
         matches = _matches(shape, owners, alone)
         return _compiled(select(func.count()).select_from(matches), shape.dialect)
-    return _compiled(select(_total(shape, owners, alone)), shape.dialect)
+    total = _total(shape, owners, alone)
+    return _compiled(select(cast(total, BigInteger)), shape.dialect)
 
 
 def _paths(name: str, number: int) -> ColumnElement[bool]:
@@ -392,12 +395,15 @@ def _total(shape: _Shape, owners: CTE | None, alone: CTE | None) -> ColumnElemen
     counted = select(func.coalesce(func.sum(kept.points), 0)).where(
         *(kept[name] == bindparam(name, type_=_P[name].type) for name in shape.counted)
     )
-    if owners is not None:
-        counted = counted.where(kept.organization_id.in_(select(owners.c.id)))
-    if alone is None:
+    if owners is None:
         return counted.scalar_subquery()
+    # Owner by owner, or PostgreSQL reads the sums of everybody.
+    of_owner = counted.where(kept.organization_id == owners.c.id).correlate(owners)
+    total = select(func.coalesce(func.sum(of_owner.scalar_subquery()), 0)).select_from(owners)
+    if alone is None:
+        return total.scalar_subquery()
     shown = select(func.count()).select_from(alone).scalar_subquery()
-    return counted.scalar_subquery() + shown
+    return total.scalar_subquery() + shown
 
 
 def _next_of_owners(

@@ -178,6 +178,7 @@ def test_filters(district: Registry) -> None:
         (PointFilter(bbox=(-180, -90, 180, 90), q="gate", ownership="property"), [c]),
     ):
         page = registry(point_lists.page, SYSTEM, wanted)
+        assert type(page.total) is int
         found = [point.id for point in page.items]
         assert (found, page.total) == ([each.id for each in expected], len(expected)), wanted
 
