@@ -120,13 +120,15 @@ class Scope:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A device that answered a discovery. endpoint: what to register it with."""
+    """A device that answered a discovery. endpoint: what to register it with. answered_from: the
+    address that its answer came from, which may be another one than it announces."""
 
     endpoint: str
     endpoint_reference: str = ""
     name: str = ""
     hardware: str = ""
     location: str = ""
+    answered_from: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

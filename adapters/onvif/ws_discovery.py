@@ -71,6 +71,7 @@ def _found(match: Any, sender: str) -> Found | None:
         name=_scope(scopes, "name"),
         hardware=_scope(scopes, "hardware"),
         location=_scope(scopes, "location"),
+        answered_from=sender,
     )
 
 

@@ -8,8 +8,11 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
-from adapters.errors import AdapterError, TimedOut
+from adapters import catalog
+from adapters.base import Capability
+from adapters.errors import AdapterError, TimedOut, Unreachable
 from adapters.events import Found, Inventory, Source
 from gateway.agents.build import video_adapter
 from registry import devices, recognition
@@ -79,6 +82,7 @@ class Onboarding:
 
         Raises: AdapterError, RegistryError; Conflict where it is registered already.
         """
+        await self._check_place(principal, wish)
         adapter = video_adapter(
             wish.adapter, wish.endpoint, wish.username, wish.password, wish.settings
         )
@@ -115,6 +119,17 @@ class Onboarding:
             )
 
         return await self._database.write(write)
+
+    async def _check_place(self, principal: Principal, wish: Wish) -> None:
+        """Kinds that can be discovered are one device at a host and port, however that is
+        written; of others the path may tell several apart. Raises: Conflict."""
+        if Capability.DISCOVER not in catalog.load(wish.adapter).capabilities:
+            return
+        known = await self._database.read(
+            lambda c: recognition.at_endpoint(c, principal, wish.adapter, wish.endpoint)
+        )
+        if known is not None:
+            raise Conflict(f"{wish.endpoint} is registered already", other=known)
 
     async def _moved(
         self, principal: Principal, wish: Wish, identity: DeviceIdentity
@@ -162,18 +177,23 @@ class Onboarding:
             for _ in range(AT_ONCE):
                 group.create_task(work())
 
+    async def _register_at(self, principal: Principal, wish: Wish, answered_from: str) -> Onboarded:
+        """At the address it announces; nobody there, at the one that its answer came from."""
+        try:
+            return await self.register(principal, wish)
+        except (Unreachable, TimedOut):
+            other = at_host(wish.endpoint, answered_from)
+            if other == wish.endpoint:
+                raise
+            return await self.register(principal, dataclasses.replace(wish, endpoint=other))
+
     async def _one(self, principal: Principal, found: Found, wish: Wish) -> Result:
         endpoint = found.endpoint
         try:
-            known = await self._database.read(
-                lambda c: recognition.at_endpoint(c, principal, wish.adapter, endpoint)
-            )
-            if known is not None:
-                return Result(endpoint=endpoint, outcome="known", device_id=known)
             wish = dataclasses.replace(
                 wish, endpoint=endpoint, endpoint_reference=found.endpoint_reference
             )
-            done = await self.register(principal, wish)
+            done = await self._register_at(principal, wish, found.answered_from)
         except DatabaseAway:
             raise
         except Conflict as error:
@@ -190,6 +210,16 @@ class Onboarding:
             device_id=done.device.id,
             registration=done.registration,
         )
+
+
+def at_host(endpoint: str, host: str) -> str:
+    """A URL with another host, its port kept; unchanged where there is no such host."""
+    parts = urlsplit(endpoint)
+    if not host or parts.hostname in (None, host):
+        return endpoint
+    shown = f"[{host}]" if ":" in host else host
+    netloc = f"{shown}:{parts.port}" if parts.port else shown
+    return urlunsplit((parts.scheme, netloc, parts.path, parts.query, ""))
 
 
 async def in_time(probing: Awaitable[Inventory], device: str) -> Inventory:

@@ -119,6 +119,31 @@ async def test_a_discovery_registers_what_it_finds_with_a_result_for_each(
         assert (await ask("GET", "/devices")).body["total"] == 3
 
 
+async def test_a_device_that_announces_a_wrong_host_is_met_where_it_answered_from(
+    stage: Stage, clips: Path
+) -> None:
+    ask = await stage.caller("integrator")
+    async with running(clips, spec("gate"), discovery=True) as fleet:
+        camera = fleet.cameras["gate"]
+        elsewhere = f"127.0.0.9:{camera.onvif_port}"
+        camera.quirks = Quirks(announced_host=elsewhere)
+        body = {
+            "interfaces": ["127.0.0.1"],
+            "port": fleet.discovery_port,
+            "timeout_s": 0.3,
+            "register": {"organization": "d", "username": "admin", "password": PASSWORD},
+        }
+        job = await job_of(ask, await ask("POST", "/devices/discover", body))
+        (result,) = job["report"]["results"]
+        assert (result["outcome"], elsewhere in result["endpoint"]) == ("registered", True)
+        device = (await ask("GET", f"/devices/{result['device']}")).body
+        assert device["endpoint"] == camera.device_url
+        assert elsewhere in device["notes"][0]
+        # Found anew, it is known, though its announced address is still nobody's.
+        again = await job_of(ask, await ask("POST", "/devices/discover", body))
+        assert again["report"]["results"][0]["outcome"] == "known"
+
+
 @pytest.mark.parametrize(
     ("register", "status"),
     [
