@@ -1,13 +1,13 @@
 """The reader that goes through FFmpeg's libraries, for payloads that the native one cannot read.
 
-FFmpeg gets a description of one track and its RTP packets, and nothing else: connecting, signing
-in, TLS, redirects and UDP stay with our own session, so no password ever reaches it.
+FFmpeg gets one track and its RTP packets from a server of ours on loopback, and nothing else:
+connecting, signing in, TLS, redirects and UDP stay with our own session, so no password and no
+camera's address ever reaches it.
 """
 
 import asyncio
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,79 +15,24 @@ import av
 import av.error
 
 from adapters.base import AccessUnit, MediaItem, TrackFormat
-from adapters.errors import AdapterError, NotSupported, ProtocolViolation, Unreachable
+from adapters.errors import (
+    AdapterError,
+    Busy,
+    NotSupported,
+    ProtocolViolation,
+    Unreachable,
+    reason_of,
+)
 from adapters.media.h264 import H264
 from adapters.media.h265 import H265
+from adapters.media.handover import Handover
 from adapters.media.jpeg import jpeg_size
 from adapters.media.nal import NalCodec, NalKind, split_annex_b
-from adapters.media.rtp import Arrival, SequenceOrder, parse_rtp
 from adapters.media.sdp import Media
 from adapters.media.track import UnitGate
 
-MAX_WAITING_PACKETS = 2_048
-_BUFFER_BYTES = 65_536
-_PASSED_ON = ("rtpmap", "fmtp", "framesize", "framerate", "x-dimensions")
-
-
-def description_of(media: Media) -> bytes:
-    """A session description of this one track, as FFmpeg wants it."""
-    lines = [
-        *("v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0"),
-        f"m={media.kind} 0 RTP/AVP {media.payload_type}",
-        *(f"a={name}:{value}" for name, value in media.lines if name in _PASSED_ON),
-    ]
-    return ("\r\n".join(lines) + "\r\n").encode()
-
-
-class _PacketFile:
-    """What FFmpeg reads from: the description, its end, and then packet after packet.
-
-    Filled from the event loop, read from the reader's thread. lost: whether packets are missing
-    before those that come next; taken back by whoever asks.
-    """
-
-    def __init__(self, description: bytes) -> None:
-        self._heads = deque((description, b""))
-        self._packets: deque[bytes] = deque()
-        self._ready = threading.Condition()
-        self._order = SequenceOrder()
-        self._gap = False
-        self._closed = False
-        self.dropped = 0
-
-    def put(self, packet: bytes) -> None:
-        """Raises: ProtocolViolation for what is no RTP packet."""
-        arrival = self._order.see(parse_rtp(packet).sequence)
-        with self._ready:
-            full = len(self._packets) >= MAX_WAITING_PACKETS
-            if full or len(packet) > _BUFFER_BYTES:
-                self.dropped += 1
-                self._gap = True
-                return
-            self._gap = self._gap or arrival is Arrival.GAP
-            self._packets.append(packet)
-            self._ready.notify()
-
-    def close(self) -> None:
-        with self._ready:
-            self._closed = True
-            self._ready.notify()
-
-    def take_gap(self) -> bool:
-        with self._ready:
-            gap, self._gap = self._gap, False
-        return gap
-
-    def read(self, size: int) -> bytes:
-        """For FFmpeg: one packet, which is never longer than what it asks for."""
-        if self._heads:
-            return self._heads.popleft()
-        with self._ready:
-            while not self._packets:
-                if self._closed:
-                    return b""
-                self._ready.wait()
-            return b"" if self._closed else self._packets.popleft()
+_OPEN_S, _READ_S = 30.0, 3_600.0
+"""For FFmpeg alone; a camera that falls silent is noticed by its session long before."""
 
 
 class PyavReading:
@@ -104,7 +49,8 @@ class PyavReading:
         location: str,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._file = _PacketFile(description_of(media))
+        self._handover = Handover(media)
+        self._url = ""
         self._put = put
         self._failed = failed
         self._location = location
@@ -115,20 +61,27 @@ class PyavReading:
     @property
     def dropped(self) -> int:
         """Packets that the thread was too slow for."""
-        return self._file.dropped
+        return self._handover.dropped
 
     def start(self) -> None:
+        """Raises: Busy when nothing can be handed over here."""
+        try:
+            self._url = self._handover.open()
+        except OSError as error:
+            raise Busy(f"no port on loopback: {reason_of(error)}") from None
         self._thread.start()
 
     def push(self, packet: bytes) -> None:
         """An RTP packet. Raises: ProtocolViolation when it is none."""
-        self._file.put(packet)
+        self._handover.put(packet)
 
     async def aclose(self) -> None:
         self._stopping = True
-        self._file.close()
-        await asyncio.shield(self._ended)
-        self._thread.join()
+        try:
+            await self._handover.aclose()
+        finally:
+            await asyncio.shield(self._ended)
+            self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -153,14 +106,12 @@ class PyavReading:
 
     def _read(self) -> AdapterError:
         options = {
-            "sdp_flags": "custom_io",
+            "rtsp_transport": "tcp",
             "analyzeduration": "0",
             "probesize": "32",
-            "reorder_queue_size": "0",
         }
-        with av.open(
-            self._file, "r", format="sdp", options=options, buffer_size=_BUFFER_BYTES
-        ) as container:
+        timeouts = (_OPEN_S, _READ_S)
+        with av.open(self._url, "r", options=options, timeout=timeouts) as container:
             videos = container.streams.video
             if not videos:
                 return NotSupported("PyAV finds no video in it", device=self._location)
@@ -168,7 +119,7 @@ class PyavReading:
             for packet in container.demux(videos[0]):
                 if self._stopping:
                     break
-                for item in items.of(packet, self._file.take_gap()):
+                for item in items.of(packet, self._handover.take_gap()):
                     self._loop.call_soon_threadsafe(self._put, item)
         return Unreachable("the stream ended", device=self._location)
 

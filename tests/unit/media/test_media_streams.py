@@ -27,7 +27,7 @@ from adapters.events import RtspSource, Secret
 from adapters.footprint import Footprint
 from adapters.media import MediaStream, RtspLimits, ThreadSlots, open_stream
 from adapters.media.delivery import MediaQueue
-from adapters.media.pyav import MAX_WAITING_PACKETS, PyavReading, description_of
+from adapters.media.handover import MAX_WAITING_PACKETS, Handover, description_of
 from adapters.media.reading import open_rtsp
 from adapters.media.rtsp import RtspSession, open_session
 from adapters.media.sdp import parse_sdp
@@ -248,22 +248,57 @@ async def test_no_more_threads_than_slots() -> None:
 async def test_no_password_and_no_address_reaches_ffmpeg() -> None:
     (media,) = parse_sdp(SDP.encode()).media
     text = description_of(media).decode()
-    assert "control" not in text
+    assert "trackID" not in text
     assert "rtsp" not in text
+
+
+async def test_nobody_else_can_read_what_is_handed_over() -> None:
+    (media,) = parse_sdp(SDP.encode()).media
+    handover = Handover(media)
+    url = handover.open()
+    port = int(url.split(":")[2].partition("/")[0])
+    try:
+        for path in ("", "/", "/" + "0" * 32):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                f"DESCRIBE rtsp://127.0.0.1:{port}{path} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode()
+            )
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+    finally:
+        await handover.aclose()
 
 
 async def test_a_reader_that_is_too_slow_drops_and_tells() -> None:
     (media,) = parse_sdp(SDP.encode()).media
-    lost: list[AdapterError] = []
-    reading = PyavReading(media, lambda item: None, lost.append, "camera")
+    handover = Handover(media)
+    assert not handover.take_gap()
     for number in range(MAX_WAITING_PACKETS + 10):
-        reading.push(rtp(number, 0, b"\x41x"))
-    assert reading.dropped == 10
+        handover.put(rtp(number, 0, b"\x41x"))
+    assert handover.dropped == 10
+    assert handover.take_gap()
+    assert not handover.take_gap()
     with pytest.raises(ProtocolViolation):
-        reading.push(b"no packet")
-    reading.start()
-    await reading.aclose()
-    assert not lost
+        handover.put(b"no packet")
+    await handover.aclose()
+
+
+async def test_pyav_reads_on_for_as_long_as_there_are_packets() -> None:
+    """FFmpeg reports to the sender after some 300 kB; that must hurt nobody."""
+    sdp, packets = await asyncio.to_thread(_jpeg_packets)
+    whole = next(n for n, data in enumerate(packets) if data[1] & 0x80) + 1
+    picture = packets[:whole]
+    size = sum(map(len, picture))
+    repeats = 700_000 // size
+    many = [
+        data[:2] + (n * whole + k).to_bytes(2, "big") + (n * 9_000).to_bytes(4, "big") + data[8:]
+        for n in range(repeats)
+        for k, data in enumerate(picture)
+    ]
+    async with camera(packets=many, sdp=sdp) as it, open_stream(source(it)) as stream:
+        items = await take(stream, repeats)
+    assert len(items) == repeats
 
 
 async def test_what_an_adapter_delivers_itself_is_passed_on() -> None:

@@ -217,7 +217,7 @@ def test_any_packets_are_survived(data: list[bytes], codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", ["h264", "h265"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_the_quick_way_through_gives_what_the_slow_one_gives(
     codec: str, data: st.DataObject
