@@ -107,6 +107,9 @@ class Node:
     bus: Bus
     roster: Roster
     rounds: DiagnosisRounds | None
+    history: Database
+    bridge: Bridge | None
+    journal: Journal | None
     broker: BrokerAddress
     reader: BrokerAddress | None
 
@@ -144,13 +147,15 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
         presence = Presence(bus, asyncio.get_running_loop().time)
         directory = Directory()
         lease = BridgeLease(bus, presence) if "bridge" in roles else None
+        bridge = Bridge(bus, presence, lease, directory) if lease else None
+        journal = _journal(settings, bus, lease, past, database) if lease else None
         roster = Roster(
             bus=bus,
             database=database,
             open_secret=sealer.open,
             definitions_file=DefinitionsFile(folder / "definitions.json"),
             directory=directory,
-            bridge=Bridge(bus, presence, lease, directory) if lease else None,
+            bridge=bridge,
             run_agents="agent" in roles,
         )
         node = Node(
@@ -162,16 +167,15 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
             bus=bus,
             roster=roster,
             rounds=_rounds(settings, roles, database, roster),
+            history=past,
+            bridge=bridge,
+            journal=journal,
             broker=address,
             reader=reader,
         )
-        works = [roster.run]
-        if lease is not None:
-            kept = Retention(
-                events_days=settings.journal_events_days, calls_days=settings.journal_calls_days
-            )
-            journal = Journal(bus, lease, past, database, retention=kept)
-            works += [lease.run, journal.run]
+        works = [roster.run, *([lease.run] if lease else [])]
+        if journal is not None:
+            works.append(journal.run)
         if node.rounds is not None:
             works.append(node.rounds.run)
         if "agent" in roles and settings.hears_hello_on is not None:
@@ -180,8 +184,7 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
         if not upgraded:
             works.append(lambda: _upgrade_later(database, store, past))
         if listening is not None:
-            feed = Feed(bus, presence, directory)
-            app = await _application(stack, node, sealer, feed, past)
+            app = await _application(stack, node, sealer, Feed(bus, presence, directory))
             await _run_all(node, works, _server(settings, app), listening, on_ready)
         else:
             await _run_all(node, works, None, None, on_ready)
@@ -194,6 +197,15 @@ def _rounds(
     if "agent" not in roles or not settings.diagnosis_period_s:
         return None
     return DiagnosisRounds(database, roster.agents.devices, period_s=settings.diagnosis_period_s)
+
+
+def _journal(
+    settings: Settings, bus: Bus, lease: BridgeLease, store: Database, registry: Database
+) -> Journal:
+    kept = Retention(
+        events_days=settings.journal_events_days, calls_days=settings.journal_calls_days
+    )
+    return Journal(bus, lease, store, registry, retention=kept)
 
 
 # --- the database ---------------------------------------------------------------------------------
@@ -241,7 +253,7 @@ async def _upgrade_later(*databases: Database) -> None:
 
 
 async def _application(
-    stack: contextlib.AsyncExitStack, node: Node, sealer: Sealer, feed: Feed, past: Database
+    stack: contextlib.AsyncExitStack, node: Node, sealer: Sealer, feed: Feed
 ) -> FastAPI:
     """All rooms of a node that serves the API; the stack closes them."""
     database, roster = node.database, node.roster
@@ -280,7 +292,9 @@ async def _application(
             systems=roster.agents.systems,
             fleet=roster.fleet,
             rounds=node.rounds,
-            history=past,
+            history=node.history,
+            bridge=node.bridge,
+            journal=node.journal,
         ),
     )
 

@@ -101,6 +101,8 @@ async def stage(
             fleet=Fleet(),
             rounds=None,
             history=journal_store,
+            bridge=bridge,
+            journal=journal,
         )
         jar = aiohttp.DummyCookieJar()
         app = build_app(context, services)

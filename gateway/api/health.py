@@ -56,8 +56,22 @@ def _figures(services: Services) -> Iterable[tuple[str, float]]:
     yield "hutong_live_viewers", services.live.viewers
     yield "hutong_live_upstreams", len(services.live.readers())
     yield "hutong_feed_dropped_total", services.feed.dropped
+    yield from _interop_figures(services)
     yield from _fleet_figures(services)
     yield from _diagnosis_figures(services)
+
+
+def _interop_figures(services: Services) -> Iterable[tuple[str, float]]:
+    """Of the bridge and the journal, where this node has them."""
+    if (bridge := services.bridge) is not None:
+        for name, value in dataclasses.asdict(bridge.counters).items():
+            yield f"hutong_bridge_{name}_total", value
+        yield "hutong_bridge_gaps_total", bridge.gaps()
+    if (journal := services.journal) is not None:
+        for name, value in dataclasses.asdict(journal.counters).items():
+            yield f"hutong_journal_{name}_total", value
+        yield "hutong_journal_waiting", journal.waiting
+        yield "hutong_journal_behind_seconds", journal.behind_s()
 
 
 _FLEET_COUNTERS = frozenset({"attempts", "hellos", "brought_forward"})

@@ -14,7 +14,9 @@ from gateway.agents.ptz_lock import PtzLocks
 from gateway.agents.radio import RadioAgent
 from gateway.api.background import Jobs
 from gateway.bus.client import Bus
+from gateway.interop.bridge import Bridge
 from gateway.interop.feed import Feed
+from gateway.interop.journal import Journal
 from gateway.live import LiveService
 from gateway.live.snapshots import Snapshots
 from gateway.vision import PicturePool
@@ -25,7 +27,7 @@ from registry.database import Database
 class Services:
     """nudge: tells the roster that something was written. systems: this node's radio agents by
     system id. fleet: its devices. rounds: of video quality diagnosis, where this node makes any.
-    history: the journal's database."""
+    history: the journal's database. bridge, journal: where this node has them."""
 
     bus: Bus
     feed: Feed
@@ -38,6 +40,8 @@ class Services:
     fleet: Fleet
     rounds: DiagnosisRounds | None
     history: Database | None = None
+    bridge: Bridge | None = None
+    journal: Journal | None = None
     ptz_locks: PtzLocks = dataclasses.field(default_factory=PtzLocks)
     snapshots: Snapshots = dataclasses.field(init=False)
 

@@ -124,3 +124,11 @@ async def test_who_sees_no_channels_sees_no_history(stage: Any) -> None:
     auditor = await stage.caller("auditor")
     assert (await auditor("GET", "/calls")).body["items"] == []
     assert (await auditor("GET", "/events", since=SINCE)).body["items"] == []
+
+
+async def test_what_the_journal_and_the_bridge_counted_is_told(stage: Any) -> None:
+    async with stage.api.session.get(f"{stage.api.url.removesuffix('/api/v1')}/metrics") as told:
+        text = await told.text()
+    for name in ("bridge_events_total", "bridge_gaps_total", "journal_stored_total"):
+        assert f"hutong_{name} 0" in text
+    assert "hutong_journal_behind_seconds 0" in text
