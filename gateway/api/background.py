@@ -88,9 +88,15 @@ class Jobs:
         """Have a job at work that was opened here."""
         task = asyncio.create_task(self._run(job.id, work))
         self._running[job.id] = task
-        task.add_done_callback(lambda _: self._running.pop(job.id, None))
-        if self._watch is None or self._watch.done():
+        task.add_done_callback(lambda _: self._ended(job.id))
+        if self._watch is None:
             self._watch = asyncio.create_task(self._stay_seen())
+
+    def _ended(self, job_id: str) -> None:
+        self._running.pop(job_id, None)
+        if not self._running and self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     async def cancel(self, principal: Principal, job_id: str) -> Job:
         """Raises: NotFound; Conflict when it is over."""
@@ -106,9 +112,6 @@ class Jobs:
         """End what is at work; those jobs have failed, and may be asked for again."""
         self.is_closing = True
         running = dict(self._running)
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.wait({self._watch})
         for task in running.values():
             task.cancel()
         if running:

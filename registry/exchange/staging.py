@@ -28,7 +28,9 @@ CREATE TABLE rows (
     ownership TEXT, host TEXT, channel_number INTEGER, masked INTEGER, organization TEXT,
     assigned_by TEXT, attributes TEXT, raw_longitude REAL, raw_latitude REAL
 );
-CREATE TABLE refusals (n INTEGER, late INTEGER, why BLOB NOT NULL, PRIMARY KEY (n, late));
+CREATE TABLE refusals (
+    n INTEGER NOT NULL, late INTEGER NOT NULL, why BLOB NOT NULL, PRIMARY KEY (n, late)
+) WITHOUT ROWID;
 CREATE TABLE meant (n INTEGER PRIMARY KEY, point_id TEXT NOT NULL);
 CREATE TABLE existing (id TEXT PRIMARY KEY, code TEXT, name TEXT, place TEXT);
 CREATE TABLE owners (
