@@ -29,7 +29,9 @@ def message(what: str = "Hello", types: str = "dn:NetworkVideoTransmitter") -> b
 def test_a_hello_names_the_device_that_has_come() -> None:
     found = ws_discovery.hello(message(), "10.0.0.9")
     assert found == Found(
-        endpoint="http://10.0.0.9/onvif/device_service", endpoint_reference="urn:uuid:1"
+        endpoint="http://10.0.0.9/onvif/device_service",
+        endpoint_reference="urn:uuid:1",
+        answered_from="10.0.0.9",
     )
 
 
