@@ -17,6 +17,7 @@ from adapters.errors import (
 )
 from adapters.events import DONE, Command, KeyChannel, Online, Outcome, UnkeyChannel
 from adapters.homebrew.master import Master
+from adapters.homebrew.openbridge import OpenBridge
 from adapters.homebrew.peer import MasterPeer
 from adapters.homebrew.settings import HomebrewSettings
 from adapters.homebrew.station import Station, now
@@ -53,10 +54,13 @@ class HomebrewAdapter(Adapter):
         peer: AuthenticationFailed when the master refuses us, TimedOut when it does not answer,
         Unreachable when it is gone.
         """
-        if self.settings.mode == "peer":
-            await self._be_a_peer(emit)
-        else:
-            await self._be_the_master(emit)
+        match self.settings.mode:
+            case "peer":
+                await self._be_a_peer(emit)
+            case "openbridge":
+                await self._bridge(emit)
+            case _:
+                await self._be_the_master(emit)
 
     async def _be_a_peer(self, emit: Emit) -> None:
         settings, device = self.settings, _where(self.settings)
@@ -69,6 +73,24 @@ class HomebrewAdapter(Adapter):
             message = f"the master cannot be reached: {reason_of(error)}"
             raise Unreachable(message, device=device) from error
         await self._serve(peer, lambda: None)
+
+    async def _bridge(self, emit: Emit) -> None:
+        settings = self.settings
+        link = OpenBridge(settings, self.channels, emit, self.traits.echo_s)
+        try:
+            await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: link,
+                local_addr=(settings.host, settings.port),
+                remote_addr=settings.far_address,
+            )
+        except OSError as error:
+            raise _cannot_listen(error, settings) from error
+
+        def listening() -> None:
+            emit(Online(at=now()))
+            link.report_health()
+
+        await self._serve(link, listening)
 
     async def _be_the_master(self, emit: Emit) -> None:
         settings = self.settings

@@ -54,6 +54,8 @@ class Station(asyncio.DatagramProtocol, abc.ABC):
         emit: Emit,
         echo_s: float,
         stations: Stations,
+        *,
+        by_talkgroup: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[None] = loop.create_future()
@@ -75,6 +77,7 @@ class Station(asyncio.DatagramProtocol, abc.ABC):
             gateway_id=settings.gateway_radio_id,
             send=self._send,
             fail=self._fail,
+            by_talkgroup=by_talkgroup,
         )
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._carried: dict[tuple[int, int], tuple[int, float]] = {}

@@ -19,7 +19,8 @@ from adapters.homebrew.wire import VOICE_FRAMES, Dmrd
 
 
 class Transmitter:
-    """Keys talkgroups on all repeaters of the system. At most one transmission on a timeslot.
+    """Keys talkgroups on all repeaters of the system. At most one transmission on a timeslot; with
+    by_talkgroup each talkgroup is a resource of its own, and the air's repeaters are talkgroups.
 
     send: takes a datagram and where it goes. fail: takes what a timer ran into.
     """
@@ -33,6 +34,7 @@ class Transmitter:
         gateway_id: int,
         send: Callable[[bytes, Peer], None],
         fail: Callable[[BaseException], None],
+        by_talkgroup: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._stations = stations
@@ -41,6 +43,7 @@ class Transmitter:
         self._gateway_id = gateway_id
         self._send = send
         self._fail = fail
+        self._by_talkgroup = by_talkgroup
         self._transmissions: dict[str, Transmission] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
@@ -52,7 +55,8 @@ class Transmitter:
 
     def yield_slot(self, burst: Dmrd, now_s: float) -> list[Transmission]:
         """The air goes before us: a radio talks on a timeslot. Gives what we ended for it."""
-        yielded = [each for each in self._transmissions.values() if each.channel.slot == burst.slot]
+        taken = Talkgroup(slot=burst.slot, talkgroup=burst.destination_id)
+        yielded = [e for e in self._transmissions.values() if self._share(e.channel, taken)]
         for transmission in yielded:
             self._stop(transmission, now_s, besides=burst.repeater_id)
         return yielded
@@ -109,14 +113,22 @@ class Transmitter:
         return [each for each in self._stations.signed_in if each.takes(slot, talkgroup)]
 
     def _occupied_by(self, channel: Talkgroup) -> str:
-        talk = self._air.occupant(channel.slot)
+        if self._by_talkgroup:
+            talk = self._air.talk_at(channel.talkgroup, channel.slot)
+        else:
+            talk = self._air.occupant(channel.slot)
         if talk is not None:
             what = "in a private call" if talk.private else f"on {talk.address}"
             return f"timeslot {channel.slot} is taken by radio {talk.source_id} {what}"
         for other in self._transmissions.values():
-            if other.channel.slot == channel.slot:
+            if self._share(other.channel, channel):
                 return f"timeslot {channel.slot} has our transmission on {other.channel.address}"
         return ""
+
+    def _share(self, one: Talkgroup, other: Talkgroup) -> bool:
+        """Whether there is room for one of the two only."""
+        same = not self._by_talkgroup or one.talkgroup == other.talkgroup
+        return same and one.slot == other.slot
 
     def _transmit(self, transmission: Transmission) -> None:
         """Send the burst that is due and set the timer for the next."""

@@ -7,8 +7,10 @@ All integers are big-endian.
 
 import dataclasses
 import enum
+import hmac
 
 DMRD_LENGTH = 53
+SEALED_LENGTH = 73  # OpenBridge adds HMAC-SHA1
 DMRD_WITH_QUALITY_LENGTH = 55  # MMDVM adds a bit error rate and a signal strength
 PAYLOAD_LENGTH = 33
 CONFIGURATION_LENGTH = 302
@@ -456,3 +458,25 @@ def encode_ping(repeater_id: int) -> bytes:
 
 def encode_closing(repeater_id: int) -> bytes:
     return b"RPTCL" + repeater_id.to_bytes(4, "big")
+
+
+# --- OpenBridge -------------------------------------------------------------------------------
+
+
+def seal(datagram: bytes, key: bytes) -> bytes:
+    """A DMRD as it goes between masters: 53 bytes, and HMAC-SHA1 of them."""
+    return datagram + hmac.digest(key, datagram, "sha1")
+
+
+def unseal(datagram: bytes, key: bytes) -> bytes:
+    """The DMRD of a datagram between masters.
+
+    Raises: MalformedPacketError when it is none, or of somebody with another key.
+    """
+    if datagram[:4] != b"DMRD":
+        raise MalformedPacketError(f"{bytes(datagram[:4])!r} is no command of OpenBridge", 0)
+    _need_length(datagram, "DMRD of OpenBridge", SEALED_LENGTH)
+    burst, digest = datagram[:DMRD_LENGTH], datagram[DMRD_LENGTH:]
+    if not hmac.compare_digest(hmac.digest(key, burst, "sha1"), digest):
+        raise MalformedPacketError("a DMRD that was sealed with another passphrase", DMRD_LENGTH)
+    return burst

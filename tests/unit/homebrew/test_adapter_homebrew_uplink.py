@@ -166,3 +166,20 @@ def test_a_configuration_is_what_a_repeater_would_say(
 def test_a_peer_must_be_somebody(given: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"repeater_id|callsign"):
         settings(**given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"far": "192.0.2.7"},
+        {"far": "192.0.2.7:0"},
+        {"far": "192.0.2.7:65536"},
+        {"far": "a b:1"},
+    ],
+)
+def test_an_openbridge_has_a_far_end(given: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="far"):
+        settings(mode="openbridge", **given)
+    whole = settings(mode="openbridge", far="[2001:db8::7]:62044")
+    assert whole.far_address == ("2001:db8::7", 62044)

@@ -1,0 +1,67 @@
+"""The Homebrew adapter as an end of an OpenBridge, and a simulated other end, by the contract."""
+
+import socket
+from collections.abc import Sequence
+from typing import Self
+
+from adapters.homebrew.adapter import HomebrewAdapter
+from adapters.homebrew.settings import HomebrewSettings
+from adapters.testing import RadioContract, RadioPeer
+from simulators.homebrew_master import OpenBridgeEnd
+
+KEY = "planted-passphrase"
+WRONG = "planted-wrong-passphrase"
+
+
+class OtherEnd(RadioPeer):
+    """Nobody signs in: with a wrong key on our side its bursts are what is refused."""
+
+    adapter = HomebrewAdapter
+    secrets = (KEY, WRONG)
+    channels = ("1/3101", "1/3102")
+    calls_us = True
+
+    async def __aenter__(self) -> Self:
+        self._end = OpenBridgeEnd(KEY)
+        await self._end.__aenter__()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._end.far = probe.getsockname()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._end.__aexit__(None, None, None)
+
+    def settings(self) -> HomebrewSettings:
+        return self._settings(KEY)
+
+    def wrong_password(self) -> HomebrewSettings:
+        self._end.talk(3101009, 3101)  # whose bursts cannot be opened with it
+        return self._settings(WRONG)
+
+    def _settings(self, key: str) -> HomebrewSettings:
+        assert self._end.far is not None
+        return HomebrewSettings.model_validate(
+            {
+                "mode": "openbridge",
+                "port": self._end.far[1],
+                "far": f"127.0.0.1:{self._end.port}",
+                "passphrase": key,
+                "repeater_id": 460_900,
+            }
+        )
+
+    async def send_garbage(self) -> None:
+        self._end.send_raw(b"DMRD" + bytes(69))
+
+    async def send_good(self) -> None:
+        await self._end.talk(3101001, 3101).release()
+
+    def heard(self, address: str) -> Sequence[bool]:
+        talkgroup = int(address.partition("/")[2])
+        return [h.ended_s is None for h in self._end.heard if h.talkgroup == talkgroup]
+
+
+class TestHomebrewOpenBridge(RadioContract):
+    def peer(self) -> OtherEnd:
+        return OtherEnd()
