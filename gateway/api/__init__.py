@@ -8,6 +8,7 @@ from gateway.api import audit, auth, codes, organizations, points, shares, users
 from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
 from gateway.api.shortcut import PointsShortcut
+from gateway.api.traffic import Counted, Traffic
 
 PREFIX = "/api/v1"
 
@@ -32,3 +33,5 @@ def install_api(
     for router in routers:
         app.include_router(router, prefix=PREFIX)
     app.add_middleware(PointsShortcut)
+    app.state.traffic = Traffic()
+    app.add_middleware(Counted, traffic=app.state.traffic)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from gateway.api.context import CurrentContext
 from gateway.api.services import CurrentServices, Services
@@ -37,10 +37,11 @@ async def readyz(context: CurrentContext, services: CurrentServices) -> Response
 
 
 @router.get("/metrics")
-async def metrics(services: CurrentServices) -> Response:
+async def metrics(request: Request, services: CurrentServices) -> Response:
     """Counters in Prometheus' text format."""
     lines = [line for name, value in _figures(services) for line in _lines(name, value)]
     lines += _found_lines(services)
+    lines += request.app.state.traffic.lines()
     return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
 

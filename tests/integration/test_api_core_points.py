@@ -7,6 +7,7 @@ import pytest
 from core_api import Caller, CoreApi
 from databases import ON_SQLITE
 
+from gateway.api import PREFIX
 from registry import devices, points
 from registry.devices import NewDevice
 from registry.partition import SYSTEM
@@ -296,3 +297,63 @@ async def test_binding_by_hand(core_api: CoreApi) -> None:
     assert (bound.status, bound.body["source"], bound.headers["ETag"]) == (200, source, '"2"')
     wrong = await ask("PUT", f"/points/{point['id']}/source", {**source, "address": "v9"})
     assert (wrong.status, wrong.body["errors"][0]["field"]) == (422, "address")
+
+
+async def test_clusters_count_what_the_caller_sees(core_api: CoreApi) -> None:
+    admin, viewer = await core_api.sign_in("admin"), await core_api.sign_in("viewer")
+    for organization, longitude in (("d/s1/w1", 1.5), ("d/s1/w1", 1.5001), ("d/s2", 5.5)):
+        await create(admin, organization, longitude=longitude, latitude=2.5, assign="explicit")
+    await create(admin)
+    found = await admin("GET", "/points/clusters?zoom=8")
+    assert found.status == 200
+    assert found.body["total"] == 3
+    assert [each["points"] for each in found.body["items"]] == [2, 1]
+    first = found.body["items"][0]
+    west, south, east, north = first["bbox"]
+    assert west <= first["longitude"] <= east
+    assert south <= first["latitude"] <= north
+    seen = await viewer("GET", "/points/clusters?zoom=8&bbox=0,0,10,10")
+    assert [each["points"] for each in seen.body["items"]] == [2]
+    near = await admin("GET", "/points/clusters?zoom=20&bbox=1.499,2.4,1.501,2.6")
+    assert [each["points"] for each in near.body["items"]] == [1, 1]
+    for query, field in (("", "zoom"), ("?zoom=23", "zoom"), ("?zoom=3&bbox=1,2", "bbox")):
+        refused = await admin("GET", f"/points/clusters{query}")
+        assert refused.status == 422
+        assert refused.body["errors"][0]["field"] == field
+    assert (await viewer("GET", "/points/clusters?zoom=3&organization=d/s2")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("?limit=0", "limit"),
+        ("?limit=x", "limit"),
+        ("?status=asleep", "status"),
+        ("?bbox=1,2,3", "bbox"),
+        ("?nothing=known", "nothing"),
+        ("?cursor=!", "cursor"),
+    ],
+)
+@ON_SQLITE
+async def test_a_list_that_cannot_be_is_refused_with_the_field(
+    core_api: CoreApi, query: str, field: str
+) -> None:
+    viewer = await core_api.sign_in("viewer")
+    refused = await viewer("GET", f"/points{query}")
+    assert (refused.status, refused.headers["Content-Type"]) == (422, "application/problem+json")
+    assert refused.body["errors"][0]["field"] == field
+
+
+@ON_SQLITE
+async def test_a_list_is_for_those_who_are_signed_in(core_api: CoreApi) -> None:
+    async with core_api.session.get(f"{core_api.url}{PREFIX}/points") as nobody:
+        assert nobody.status == 401
+    headers = {"Authorization": "Bearer made-up"}
+    async with core_api.session.get(f"{core_api.url}{PREFIX}/points", headers=headers) as stranger:
+        assert stranger.status == 401
+    # What goes well is answered before any routing; the counters see both ways.
+    viewer = await core_api.sign_in("viewer")
+    assert (await viewer("GET", "/points")).status == 200
+    lines = "\n".join(core_api.app.state.traffic.lines())
+    assert 'hutong_http_requests_total{status="4xx"} 2' in lines
+    assert core_api.app.state.traffic.answered[2] >= 2

@@ -7,7 +7,7 @@ import pytest
 from core_api import Caller, CoreApi
 from databases import ON_SQLITE
 
-from gateway.api import install_api
+from gateway.api import PREFIX
 from gateway.api import quality as routes
 from gateway.vision.diagnosis import DEFAULT_THRESHOLDS
 from registry import devices, points, quality, users
@@ -29,7 +29,7 @@ UNJUDGED = FaultScore(
 
 @pytest.fixture
 async def point_id(core_api: CoreApi) -> str:
-    install_api(core_api.app, core_api.context, [routes.router])
+    core_api.app.include_router(routes.router, prefix=PREFIX)
 
     def write(connection: Any) -> str:
         new = NewDevice(adapter="onvif", endpoint="camera", organization="d/s1/w1")
