@@ -1,4 +1,21 @@
-"""The seam: what an adapter is to the gateway. Standard library only."""
+"""The seam: what an adapter is to the gateway. Standard library only.
+
+This is version 1 (`SEAM_VERSION`), in which the public names of `adapters.base`, `adapters.events`
+and `adapters.errors` are frozen: an adapter that keeps the contract of `adapters.testing` today
+keeps it as long as the version stays. Without a new version there may come
+
+- a capability, an event, a command, or an error below one of those there are;
+- a field with a default in any dataclass of the seam (all are given by keyword);
+- a method of `Adapter` that is not abstract, whose default says "cannot" or does nothing;
+- a value of a text that is open by its description, such as `Alarm.kind`;
+- a check of the contract for what the descriptions here promise already.
+
+So an adapter answers a command that it does not know with `NotSupported`, and who reads events
+passes over those that it does not know. Everything else asks for a new version: a name that goes,
+another type, default, order, unit or meaning, a field without a default, a method that must be
+written, an error whose `retryable` turns. `adapters.media` is for the kinds that come with the
+gateway; of it, only what its `__all__` names is meant for others.
+"""
 
 import abc
 import dataclasses
@@ -19,6 +36,9 @@ from adapters.events import (
     Scope,
     VoiceFrame,
 )
+
+SEAM_VERSION = 1
+"""The version of the seam that this gateway has; see above for what it promises."""
 
 Emit = Callable[[Event], None]
 """Takes an event and returns at once; called from the event loop that runs the adapter."""
@@ -121,9 +141,11 @@ class Adapter(abc.ABC):
     """One device or system. Subclass, say what you can do, and write `run`.
 
     settings: an instance of `Settings`. channels: for radio and PTT, the addresses of the
-    channels that are registered; traffic on others is reported too.
+    channels that are registered; traffic on others is reported too. seam_version: what the class
+    was written for; another than `SEAM_VERSION` is not loaded.
     """
 
+    seam_version: ClassVar[int] = 1
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
     traits: ClassVar[RadioTraits | None] = None
     Settings: ClassVar[type[Any]]

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import logs
+from gateway.adapter_cli import add_adapter_commands
 from gateway.exchange_cli import add_exchange_commands
 from gateway.settings import Settings, SettingsError, load, shown
 
@@ -248,6 +249,7 @@ def _secret(variable: str, question: str, *, confirm: bool) -> str:
 
 
 add_exchange_commands(app, _settings)
+add_adapter_commands(app, Failed)
 
 
 def main() -> None:
