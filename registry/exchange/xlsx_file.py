@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import openpyxl
 import python_calamine
 from openpyxl.reader.excel import ExcelReader
 
 from registry.exchange.records import Block, FileRefused, under_headers
 from registry.exchange.row_values import FORMULA
+from registry.exchange.shared_strings import CompactReader
 
 AT_ONCE_ROWS = 50_000
 AT_ONCE_CELLS = 2_000_000
@@ -220,7 +220,9 @@ def _streamed(path: Path) -> Iterator[tuple[str, Iterator[Sequence[Any]]]]:
     with path.open("rb") as file, warnings.catch_warnings():
         # It warns of styles and validations that it leaves out, which nobody here wants.
         warnings.simplefilter("ignore")
-        workbook = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+        reader = CompactReader(file, read_only=True, data_only=True, keep_links=False)
+        reader.read()
+        workbook = reader.wb
         try:
             for sheet in workbook.worksheets:
                 sheet.reset_dimensions()

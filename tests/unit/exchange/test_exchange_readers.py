@@ -123,6 +123,59 @@ def changed(content: bytes, name: str, new: bytes) -> bytes:
 SHEET = "xl/worksheets/sheet1.xml"
 
 
+def with_shared_strings(content: bytes, strings: str, sheet: str) -> bytes:
+    """A workbook as spreadsheet programs write it: texts apart from the cells."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+    listed = f'<Override PartName="/xl/sharedStrings.xml" ContentType="{kind}"/></Types>'
+    related = f'<Relationship Id="rS" Type="{office}/sharedStrings" Target="sharedStrings.xml"/>'
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(file, "w", 8) as made:
+        for part in old.infolist():
+            text = old.read(part).decode()
+            if part.filename == SHEET:
+                text = f'<worksheet xmlns="{main}">{sheet}</worksheet>'
+            elif part.filename == "[Content_Types].xml":
+                text = text.replace("</Types>", listed)
+            elif part.filename == "xl/_rels/workbook.xml.rels":
+                text = text.replace("</Relationships>", f"{related}</Relationships>")
+            made.writestr(part.filename, text)
+        made.writestr("xl/sharedStrings.xml", f'<sst xmlns="{main}">{strings}</sst>')
+    return file.getvalue()
+
+
+@pytest.mark.usefixtures("both_ways")
+def test_shared_texts_are_found_by_their_number(tmp_path: Path) -> None:
+    strings = (
+        "<si><t>名称</t></si><si><t/></si><si><r><t>文艺</t></r><r><rPr/><t>路口</t></r>"
+        '<rPh sb="0" eb="1"><t>wenyi</t></rPh></si><si><t>place</t></si>'
+    )
+    rows = [(0, 3), (2, 1), (2, 2)]
+    cells = "".join(
+        f'<row r="{row}"><c r="A{row}" t="s"><v>{a}</v></c><c r="B{row}" t="s"><v>{b}</v></c></row>'
+        for row, (a, b) in enumerate(rows, 1)
+    )
+    content = with_shared_strings(
+        workbook([["名称", "place"], ["a", "b"]]), strings, f"<sheetData>{cells}</sheetData>"
+    )
+    records = read(tmp_path, content, "xlsx")
+    assert [(each.cells[0], each.cells[1] or "") for each in records] == [
+        ("文艺路口", ""),
+        ("文艺路口", "文艺路口"),
+    ]
+
+
+def test_a_shared_text_that_there_is_not_refuses_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xlsx_file, "AT_ONCE_ROWS", 0)
+    sheet = '<sheetData><row r="1"><c r="A1" t="s"><v>7</v></c></row></sheetData>'
+    content = with_shared_strings(workbook([["name"]]), "<si><t>name</t></si>", sheet)
+    with pytest.raises(FileRefused, match="no shared string 7"):
+        read(tmp_path, content, "xlsx")
+
+
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
