@@ -8,29 +8,27 @@ of an organisation concerns exactly the points that were created or imported und
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import numpy
 from numpy.typing import NDArray
 from sqlalchemy import (
     Connection,
-    Executable,
     Select,
     Text,
-    bindparam,
     cast,
     func,
-    insert,
     literal_column,
     select,
     text,
 )
-from sqlalchemy import update as sql_update
 
 from registry import organizations, rows, sharing
 from registry.errors import Conflict
+from registry.exchange.bulk import insert_rows, narrow_cache, stored, widen_cache
 from registry.identity import new_id, now
 from registry.jurisdictions import Explanation, Jurisdictions, Overlap
 from registry.models import CHANGES, ORGANIZATIONS, POINT_COUNTS, POINTS
@@ -44,6 +42,10 @@ _WRITTEN_AT_ONCE = 5_000
 """A statement that writes more could take longer than PostgreSQL is let."""
 _FEW = 2_000
 """Points that are counted one by one: fewer than it takes to count all of their owners' anew."""
+_RECORD = (
+    *("id", "at", "user_id", "user_name", "action", "kind"),
+    *("object_id", "organization_path", "details"),
+)
 _BY = ("explicit", "polygon", "none")
 _EXPLICIT, _POLYGON, _NONE = range(3)
 _BY_NUMBER = {each: number for number, each in enumerate(_BY)}
@@ -318,7 +320,7 @@ def apply(connection: Connection, principal: Principal, made: Plan) -> None:
     paths = {each_id: path for each_id, _, path in made.stamp}
     touched = {each for c in made.changes for each in (c.source_id, c.target_id)}
     many = len(made.changes) > _FEW
-    with counted_at_once(connection, touched) if many else contextlib.nullcontext():
+    with _at_once(connection, touched) if many else contextlib.nullcontext():
         for start in range(0, len(made.changes), _WRITTEN_AT_ONCE):
             part = made.changes[start : start + _WRITTEN_AT_ONCE]
             _write(connection, principal, part, paths)
@@ -373,6 +375,17 @@ def _stamp(connection: Connection, path: str) -> Stamp:
     return tuple((row.id, row.version, row.path) for row in connection.execute(statement))
 
 
+@contextlib.contextmanager
+def _at_once(connection: Connection, touched: Iterable[str]) -> Iterator[None]:
+    """For very many changes: counted once at the end. touched: organisations, by id."""
+    widen_cache(connection)
+    try:
+        with counted_at_once(connection, touched):
+            yield
+    finally:
+        narrow_cache(connection)
+
+
 def _write(
     connection: Connection,
     principal: Principal,
@@ -380,67 +393,49 @@ def _write(
     paths: Mapping[str, str],
 ) -> None:
     at = now()
-    written = connection.execute(
-        _update(connection.dialect.name),
-        _values(connection.dialect.name, changes, at),
-    )
-    if written.rowcount != len(changes):
+    if _update_owners(connection, changes, at) != len(changes):
         raise Conflict("points changed since this was planned")
-    connection.execute(
-        insert(CHANGES),
-        [
-            {
-                "id": new_id(),
-                "at": at,
-                "user_id": principal.user_id,
-                "user_name": principal.name,
-                "action": "partition",
-                "kind": "point",
-                "object_id": c.point_id,
-                "organization_path": paths[c.source_id],
-                "details": rows.difference(
-                    {"organization_id": c.source_id, "assigned_by": c.was_assigned_by},
-                    {"organization_id": c.target_id, "assigned_by": c.assigned_by},
-                ),
-            }
-            for c in changes
-        ],
+    moment = stored(connection, at, CHANGES.c.at)
+    who = (moment, principal.user_id, principal.name, "partition", "point")
+    insert_rows(
+        connection,
+        CHANGES,
+        _RECORD,
+        [(new_id(), *who, c.point_id, paths[c.source_id], _details(c)) for c in changes],
     )
 
 
-def _update(dialect: str) -> Executable:
-    """Changes owners, one point a run on SQLite, all in one on PostgreSQL, which counts what
-    changed once for each statement."""
-    if dialect == "sqlite":
-        return (
-            sql_update(POINTS)
-            .where(_P.id == bindparam("of"), _P.version == bindparam("read"))
-            .values(
-                organization_id=bindparam("to"),
-                assigned_by=bindparam("by"),
-                version=_P.version + 1,
-                updated_at=bindparam("at"),
-            )
-        )
-    return text(
+def _details(c: _Change) -> str:
+    changed: dict[str, Any] = {}
+    if c.source_id != c.target_id:
+        changed["organization_id"] = [c.source_id, c.target_id]
+    if c.was_assigned_by != c.assigned_by:
+        changed["assigned_by"] = [c.was_assigned_by, c.assigned_by]
+    return msgspec.json.encode(changed).decode()
+
+
+def _update_owners(connection: Connection, changes: Sequence[_Change], at: datetime) -> int:
+    """How many points there were. PostgreSQL takes all in one statement, and so counts once for
+    it."""
+    if connection.dialect.name == "sqlite":
+        moment = stored(connection, at, _P.updated_at)
+        return connection.exec_driver_sql(
+            "UPDATE points SET organization_id = ?, assigned_by = ?, version = version + 1, "
+            "updated_at = ? WHERE id = ? AND version = ?",
+            [(c.target_id, c.assigned_by, moment, c.point_id, c.version) for c in changes],
+        ).rowcount
+    statement = text(
         "UPDATE points SET organization_id = c.owner, assigned_by = c.by, "
         "version = version + 1, updated_at = :at "
         "FROM unnest(CAST(:ids AS uuid[]), CAST(:versions AS int[]), CAST(:owners AS uuid[]), "
         "CAST(:bys AS text[])) AS c (of, read, owner, by) "
         "WHERE points.id = c.of AND points.version = c.read"
     )
-
-
-def _values(dialect: str, changes: Sequence[_Change], at: datetime) -> Any:
-    if dialect == "sqlite":
-        return [
-            {"of": c.point_id, "read": c.version, "to": c.target_id, "by": c.assigned_by, "at": at}
-            for c in changes
-        ]
-    return {
+    values = {
         "at": at,
         "ids": [c.point_id for c in changes],
         "versions": [c.version for c in changes],
         "owners": [c.target_id for c in changes],
         "bys": [c.assigned_by for c in changes],
     }
+    return connection.execute(statement, values).rowcount
