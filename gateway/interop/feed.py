@@ -21,7 +21,7 @@ from gateway.interop.directory import Directory
 HISTORY = 2000
 LISTENER_QUEUE = 1000
 
-_NO_STATE = {
+_NO_STATE: dict[str, Any] = {
     "floor": "idle",
     "talker": "",
     "talker_alias": "",
