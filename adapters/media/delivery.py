@@ -13,11 +13,13 @@ class MediaQueue:
     what follows begins at each track's next keyframe, marked as a discontinuity.
 
     For one event loop and one consumer, which either takes item after item, or has them poured
-    to it as they come. limit: items that may wait.
+    to it as they come. limit: items that may wait; max_bytes: what their data may take.
     """
 
-    def __init__(self, limit: int = 512) -> None:
+    def __init__(self, limit: int = 512, max_bytes: int = 64 * 1024 * 1024) -> None:
         self._limit = limit
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._items: deque[MediaItem] = deque()
         self._resumed: set[int] | None = None
         self._error: BaseException | None = None
@@ -33,7 +35,7 @@ class MediaQueue:
                 self.fail(error)
             return
         if isinstance(item, AccessUnit):
-            if len(self._items) >= self._limit:
+            if len(self._items) >= self._limit or self._bytes > self._max_bytes:
                 self._drop_waiting()
             if self._resumed is not None and item.track not in self._resumed:
                 if not item.keyframe:
@@ -41,6 +43,7 @@ class MediaQueue:
                     return
                 self._resumed.add(item.track)
                 item = dataclasses.replace(item, discontinuity=True)
+            self._bytes += len(item.data)
         elif len(self._items) >= self._limit:
             self._drop_waiting()
         self._items.append(item)
@@ -62,7 +65,10 @@ class MediaQueue:
                 await self._waiter
             finally:
                 self._waiter = None
-        return self._items.popleft()
+        item = self._items.popleft()
+        if isinstance(item, AccessUnit):
+            self._bytes -= len(item.data)
+        return item
 
     async def pour(self, sink: Callable[[MediaItem], None]) -> None:
         """Give sink what waits, and from then on each item at once, without a task in between.
@@ -71,6 +77,7 @@ class MediaQueue:
         """
         while self._items:
             sink(self._items.popleft())
+        self._bytes = 0
         self._sink = sink
         try:
             await self.take()
@@ -80,7 +87,7 @@ class MediaQueue:
     def _drop_waiting(self) -> None:
         formats = {item.track: item for item in self._items if isinstance(item, TrackFormat)}
         self.dropped += sum(isinstance(item, AccessUnit) for item in self._items)
-        self._items = deque(formats.values())
+        self._items, self._bytes = deque(formats.values()), 0
         self._resumed = set()
 
     def _wake(self) -> None:

@@ -42,6 +42,7 @@ class Handover:
         self._order = SequenceOrder()
         self._gap = False
         self._waiting: deque[bytes] = deque()
+        self._unread = 0
         self._reader: _Connection | None = None
         self._connections: set[_Connection] = set()
         self._listener: socket.socket | None = None
@@ -68,8 +69,9 @@ class Handover:
         if self._reader is not None:
             if self._reader.send(packet):
                 return
-        elif len(self._waiting) < MAX_WAITING_PACKETS:
+        elif len(self._waiting) < MAX_WAITING_PACKETS and self._unread < MAX_UNREAD_BYTES:
             self._waiting.append(packet)
+            self._unread += len(packet)
             return
         self.dropped += 1
         self._gap = True
@@ -122,6 +124,7 @@ class Handover:
         self._reader = connection
         while self._waiting:
             connection.send(self._waiting.popleft())
+        self._unread = 0
 
 
 class _Connection(asyncio.Protocol):

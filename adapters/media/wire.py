@@ -185,11 +185,13 @@ class Session(NamedTuple):
 
 def parse_session(header: str) -> Session:
     """The Session header; a timeout that is missing or absurd counts as the standard's 60 s."""
-    name, _, rest = header.partition(";")
-    key, _, value = rest.strip().partition("=")
-    value = value.strip()
-    known = key.strip().lower() == "timeout" and value.isascii() and value.isdigit()
-    timeout_s = int(value) if known and len(value) < 6 else 60
+    name, *options = header.split(";")
+    timeout_s = 0
+    for option in options:
+        key, _, value = option.strip().partition("=")
+        value = value.strip()
+        if key.strip().lower() == "timeout" and value.isascii() and value.isdigit():
+            timeout_s = int(value[:6])
     return Session(name.strip(), timeout_s if 1 <= timeout_s <= 3600 else 60)
 
 

@@ -566,6 +566,25 @@ async def test_pouring_gives_each_item_at_once_and_ends_with_the_stream() -> Non
         await pouring
 
 
+async def test_a_queue_is_bounded_in_bytes_and_resumes_track_by_track() -> None:
+    queue = MediaQueue(max_bytes=100)
+
+    def unit(track: int, size: int, *, key: bool) -> AccessUnit:
+        return AccessUnit(track=track, pts_us=0, keyframe=key, data=b"x" * size)
+
+    for item in (unit(0, 90, key=True), unit(0, 90, key=False), unit(0, 90, key=False)):
+        queue.put(item)
+    assert queue.dropped == 3
+    queue.put(unit(1, 9, key=True))
+    queue.put(unit(0, 9, key=False))
+    queue.put(unit(0, 9, key=True))
+    taken = [await queue.take() for _ in range(2)]
+    assert taken == [
+        AccessUnit(track=track, pts_us=0, keyframe=True, data=b"x" * 9, discontinuity=True)
+        for track in (1, 0)
+    ]
+
+
 async def test_a_slow_consumer_skips_to_a_keyframe() -> None:
     queue = MediaQueue(limit=3)
     track = TrackFormat(track=0, kind="video", codec="jpeg", description=b"")

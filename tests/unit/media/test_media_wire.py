@@ -103,6 +103,9 @@ def test_request() -> None:
     [
         ("abc;timeout=30", ("abc", 30)),
         (" abc ; timeout = 30 ", ("abc", 30)),
+        ("abc;x=1;Timeout=5;y=2", ("abc", 5)),
+        ("abc;timeout=1", ("abc", 1)),
+        ("abc;timeout=9999999999", ("abc", 60)),
         ("abc", ("abc", 60)),
         ("abc;timeout=0", ("abc", 60)),
         ("abc;timeout=x", ("abc", 60)),
