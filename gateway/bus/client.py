@@ -90,6 +90,11 @@ class Bus:
         self._sequences[writer] = self._sequences.get(writer, 0) + 1
         return self._sequences[writer]
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many QoS 1 messages the broker has not acknowledged; for whoever can wait."""
+        return self._link.unconfirmed if self._link is not None else 0
+
     def uptime_ms(self) -> int:
         """This writer's monotonic clock."""
         return int((time.monotonic() - self._started) * 1000)
