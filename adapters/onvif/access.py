@@ -82,58 +82,65 @@ class Access:
         """
         if not self._username:
             return False
+        usable = self._usable(challenges)
         if self.way is Way.NONE:
-            self._switch(Way.HTTP if self._offers_http(challenges) else Way.TOKEN, challenges)
+            self._switch(Way.HTTP if usable else Way.TOKEN, usable)
             return True
-        if self.way is Way.HTTP and not self._renewed and self._stale(challenges):
+        if self.way is Way.HTTP and not self._renewed and self._stale(usable):
             self._renewed = True
             return True
-        if self.settled and self.way is Way.HTTP and not self._offers_http(challenges):
+        if self.settled and self.way is Way.HTTP and not usable:
             return False  # it knows who we are: this account may not do this
         self._refusals += 1
         if self._refusals >= MAX_REFUSALS:
             return False
         if self._worked is self.way:
             # Accepted before: a nonce that ran out unsaid, or the password was changed.
-            if self.way is Way.HTTP and self._offers_http(challenges):
-                self._switch(Way.HTTP, challenges)
+            if self.way is Way.HTTP:
+                self._switch(Way.HTTP, usable)
                 return True
             return False
         if self.way is Way.HTTP:
             self._switch(Way.TOKEN, ())
             return True
-        if not self._offers_http(challenges):
+        if not usable:
             return False
-        self._switch(Way.HTTP, challenges)
+        self._switch(Way.HTTP, usable)
         return True
 
-    def _switch(self, way: Way, challenges: Sequence[str]) -> None:
+    def _switch(self, way: Way, usable: Sequence[str]) -> None:
         self.way = way
         if way is Way.HTTP:
-            self._credentials.take(self._usable(challenges))
+            self._credentials.take(usable)
 
-    def _stale(self, challenges: Sequence[str]) -> bool:
+    def _stale(self, usable: Sequence[str]) -> bool:
         """Whether only the nonce was refused; the new one is taken on."""
         try:
-            return self._credentials.take(self._usable(challenges))
+            return bool(usable) and self._credentials.take(usable)
         except ProtocolViolation:
             return False
 
-    def _offers_http(self, challenges: Sequence[str]) -> bool:
-        found = {each.scheme for each in parse_challenges(challenges)}
-        if "digest" in found:
-            return True
-        if "basic" not in found:
-            return False
-        if not self._allow_basic:
+    def _usable(self, challenges: Sequence[str]) -> Sequence[str]:
+        """The challenges of HTTP that may be answered: Digest, or Basic where it stands alone.
+
+        Raises: AuthenticationFailed where there is Basic alone, without leave.
+        """
+        schemes = {each: _schemes(each) for each in challenges}
+        if digests := [each for each in challenges if "digest" in schemes[each]]:
+            return digests
+        basics = [each for each in challenges if "basic" in schemes[each]]
+        if basics and not self._allow_basic:
             raise AuthenticationFailed(
                 "it takes the password in clear only (Basic); give an https address, or allow it "
                 "with the setting allow_basic"
             )
-        return True
+        return basics
 
-    def _usable(self, challenges: Sequence[str]) -> Sequence[str]:
-        """Digest where it is offered at all: Basic only ever stands alone."""
-        if any(each.scheme == "digest" for each in parse_challenges(challenges)):
-            return [each for each in challenges if "digest" in each.lower()]
-        return challenges
+
+def _schemes(header: str) -> frozenset[str]:
+    """A Digest without a nonce cannot be answered, and is none."""
+    return frozenset(
+        each.scheme
+        for each in parse_challenges([header])
+        if each.scheme != "digest" or each.parameters.get("nonce")
+    )

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import ipaddress
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -49,6 +50,7 @@ router = APIRouter(tags=["devices"])
 router.include_router(clock.router)
 
 _TELL_EVERY_S = 1.0
+_REPORT_EVERY = 5
 Endpoint = Annotated[Text, Field(min_length=1, max_length=500)]
 
 
@@ -202,15 +204,17 @@ async def _register_all(
     wish: Wish,
     progress: Progress,
 ) -> list[Shape]:
-    """Every `_TELL_EVERY_S` the job tells how far it is, and what became of each so far."""
+    """The job tells how far it is every `_TELL_EVERY_S`, and what became of each so far every
+    `_REPORT_EVERY` times: of thousands of devices that is megabytes."""
     results: list[Shape] = []
 
     def report() -> Mapping[str, Any]:
         return {"found": [dataclasses.asdict(each) for each in found], "results": results}
 
     async def tell() -> None:
-        while True:
-            await progress(len(results), len(found), report())
+        for number in itertools.count():
+            whole = report() if number % _REPORT_EVERY == 0 else None
+            await progress(len(results), len(found), whole)
             await asyncio.sleep(_TELL_EVERY_S)
 
     telling = asyncio.create_task(tell())

@@ -31,7 +31,13 @@ def test_nothing_is_said_before_it_was_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("challenges", "way"),
-    [([DIGEST], Way.HTTP), ([BASIC, DIGEST], Way.HTTP), ([], Way.TOKEN), (["Junk"], Way.TOKEN)],
+    [
+        ([DIGEST], Way.HTTP),
+        ([BASIC, DIGEST], Way.HTTP),
+        ([], Way.TOKEN),
+        (["Junk"], Way.TOKEN),
+        (['Digest realm="r"'], Way.TOKEN),
+    ],
 )
 def test_what_the_device_asks_for_is_what_it_gets(challenges: Sequence[str], way: Way) -> None:
     access = way_in()
