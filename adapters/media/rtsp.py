@@ -58,6 +58,7 @@ class RtspSession:
         username = source.username or self.address.username
         password = source.password.reveal() if source.username else self.address.password
         basic = source.allow_basic or self._encrypted
+        self._own_hosts = frozenset({self.address.host})
         self._credentials = Credentials(username, password, basic=basic)
         self._pin = source.certificate_sha256
         self._limits = limits
@@ -102,6 +103,9 @@ class RtspSession:
         """Raises: Unreachable, TimedOut, InvalidSettings (certificate)."""
         self._client.on_lost = self._fail
         await self._client.connect()
+        if self._client.address.host == self.address.host:
+            # A camera that is known by name may call itself by the address that we reached.
+            self._own_hosts |= {self._client.endpoints()[1]}
 
     async def options(self) -> None:
         """Learn what the server offers. One that does not know OPTIONS is no error."""
@@ -277,10 +281,11 @@ class RtspSession:
         if (target.scheme, target.host, target.port) == (here.scheme, here.host, here.port):
             return
         open_now = target.scheme == "rtsp" and self._encrypted
-        trusted = target.host == self.address.host and not open_now
+        ours = target.host in self._own_hosts
+        trusted = ours and not open_now
         await self._client.aclose()
         credentials = self._credentials if trusted else None
-        pin = self._pin if target.host == self.address.host else ""
+        pin = self._pin if ours else ""
         self._client = RtspClient(target, credentials, self._limits, pin)
         self._client.deliver(self._handlers)
         await self.connect()

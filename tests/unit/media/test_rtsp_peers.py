@@ -328,6 +328,23 @@ async def test_a_redirect_elsewhere_carries_no_secret() -> None:
     assert not any("authorization" in asked.headers for asked in target.asked)
 
 
+async def test_a_camera_known_by_name_may_call_itself_by_its_address() -> None:
+    def script(asked: Asked) -> bytes | None:
+        if asked.method == "DESCRIBE" and "authorization" not in asked.headers:
+            lines = ['WWW-Authenticate: Digest realm="r", nonce="n"']
+            return asked.answer("401 Unauthorized", lines)
+        if asked.method == "DESCRIBE" and not asked.url.endswith("/moved"):
+            return asked.answer("302 Moved", [f"Location: rtsp://127.0.0.1:{it.port}/moved"])
+        return None
+
+    async with camera(script) as it:
+        url = it.url.replace("127.0.0.1", "localhost")
+        source = RtspSource(url=url, username="u", password=Secret("p"))
+        async with open_rtsp(source, QUICK):
+            pass
+        assert it.asked[-1].url == f"rtsp://127.0.0.1:{it.port}/moved"
+
+
 async def test_redirects_in_a_circle_end(
     running: contextlib.AsyncExitStack, clip_cache: Path
 ) -> None:
