@@ -35,6 +35,7 @@ from sqlalchemy import (
     union,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from registry import organizations, point_rules
 from registry.errors import Invalid
@@ -167,7 +168,8 @@ def _question(
         if below is not None:
             values |= _path_values("below", (below,))
     for number, word in enumerate(looked_for):
-        values[f"word{number}"] = f"%{escaped(word)}%"
+        plain = connection.dialect.name == "sqlite"
+        values[f"word{number}"] = word if plain else f"%{escaped(word)}%"
     if wanted.bbox is not None:
         values |= dict(zip(("west", "south", "east", "north"), wanted.bbox, strict=True))
     return shape, values
@@ -239,9 +241,18 @@ def _run(
     return rows
 
 
-def _compiled(statement: Select[Any], dialect: str) -> _Statement:
-    module: Any = postgresql.psycopg if dialect == "postgresql" else sqlite.pysqlite
-    compiled = statement.compile(dialect=module.dialect())
+class _HintedCompiler(SQLiteCompiler):
+    """Writes hints down, which SQLAlchemy leaves out for SQLite."""
+
+    def get_from_hint_text(self, table: Any, text: Any) -> Any:
+        return text
+
+
+def _compiled(statement: Select[Any], name: str) -> _Statement:
+    dialect: Any = (postgresql.psycopg if name == "postgresql" else sqlite.pysqlite).dialect()
+    if name == "sqlite":
+        dialect.statement_compiler = _HintedCompiler
+    compiled = statement.compile(dialect=dialect)
     names = compiled.positiontup
     constants = {name: value for name, value in compiled.params.items() if value is not None}
     return _Statement(str(compiled), tuple(names) if names is not None else None, constants)
@@ -363,10 +374,12 @@ def _wanted(shape: _Shape) -> Iterator[ColumnElement[bool]]:
     for name in shape.counted:
         yield _P[name] == bindparam(name, type_=_P[name].type)
     for number in range(shape.words):
-        # A subquery, or PostgreSQL would lower the word again for every row.
+        # A subquery, or the word would be put in lower case again for every row.
         word = select(func.lower(bindparam(f"word{number}", type_=Text()))).scalar_subquery()
-        # PostgreSQL escapes with a backslash anyway, and when told to, does so for every row.
-        yield _P.search.like(word, escape="\\" if shape.dialect == "sqlite" else None)
+        if shape.dialect == "sqlite":
+            yield func.instr(_P.search, word) > 0
+        else:
+            yield _P.search.like(word)
     if shape.box:
         side = functools.partial(bindparam, type_=Double())
         yield _P.latitude.between(side("south"), side("north"))

@@ -36,7 +36,7 @@ def words(text: str) -> list[str]:
 
 
 def escaped(word: str) -> str:
-    """A word as LIKE takes it with ``\\`` as the escape."""
+    """A word as PostgreSQL's LIKE takes it, whose escape is a backslash."""
     for special in ("\\", "%", "_"):
         word = word.replace(special, f"\\{special}")
     return word
