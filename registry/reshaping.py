@@ -19,9 +19,11 @@ from registry.errors import Conflict, Invalid
 from registry.identity import now
 from registry.jurisdictions import read_geometry
 from registry.models import (
+    APPLIED_LEVELS,
     CHANGES,
     CHANNELS,
     DEVICES,
+    LEVELS,
     ORGANIZATIONS,
     PATCHES,
     POINTS,
@@ -44,8 +46,8 @@ from registry.partition import (
 
 _O = ORGANIZATIONS.c
 _P = POINTS.c
-_OWNED: tuple[Table, ...] = (DEVICES, SYSTEMS, CHANNELS, PATCHES, UNITS)
-_NAMED: tuple[Table, ...] = (SYSTEMS, PATCHES)
+_OWNED: tuple[Table, ...] = (DEVICES, SYSTEMS, CHANNELS, PATCHES, UNITS, LEVELS)
+_NAMED: tuple[Table, ...] = (SYSTEMS, PATCHES, LEVELS)
 
 
 def move(
@@ -110,8 +112,8 @@ def merge(
     """Make two organisations of one kind into one: `into` succeeds the other, which is gone then.
     Answers the one that stays.
 
-    Its children, points, devices, systems, channels, patches, units and roles become the other's;
-    polygons are united; a `clear_view`, which somebody gave for the one alone, ends.
+    Its children, points, devices, systems, channels, patches, units, levels and roles become the
+    other's; polygons are united; a `clear_view`, which somebody gave for the one alone, ends.
     Needs `admin` at an organisation that contains the other's parent and `into`.
     Raises: NotFound, Forbidden, VersionMismatch; Invalid where the two cannot be one; Conflict
     naming what both have.
@@ -175,6 +177,7 @@ def _take_over(
     explicitly: bool,
 ) -> None:
     children = _children(connection, source, target)
+    _check_calm(connection, source)
     _check_names(connection, source, target)
     for child in children:
         connection.execute(
@@ -221,6 +224,18 @@ def _children(
     if both:
         raise Conflict(f"there is one already at {', '.join(both)}", others=both)
     return children
+
+
+def _check_calm(connection: Connection, source: Organization) -> None:
+    """Raises: Conflict while a response level of the source is in force: what it changed could
+    not be put back."""
+    level = connection.scalar(
+        select(LEVELS.c.name)
+        .join(APPLIED_LEVELS, APPLIED_LEVELS.c.level_id == LEVELS.c.id)
+        .where(APPLIED_LEVELS.c.organization_id == source.id)
+    )
+    if level is not None:
+        raise Conflict(f"the level {level} is in force at {source.path}: restore it first")
 
 
 def _check_names(connection: Connection, source: Organization, target: Organization) -> None:

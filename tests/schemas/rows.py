@@ -211,6 +211,27 @@ TABLES: dict[str, list[Row]] = {
         {"id": known(35), "alias": "巡逻一", "organization_id": STATION, "priority": 5, **MADE}
     ],
     "unit_addresses": [{"system_id": RADIO, "address": "3101001", "unit_id": known(35)}],
+    "levels": [
+        {
+            "id": known(36),
+            "organization_id": STATION,
+            "name": "一级",
+            "rank": 1,
+            "plan": {"steps": []},
+            **MADE,
+        }
+    ],
+    "applied_levels": [
+        {
+            "organization_id": STATION,
+            "level_id": known(36),
+            "applied_at": AT,
+            "applied_by_id": CHIEF,
+            "applied_by_name": "chief",
+            "before": [],
+            "after": [],
+        }
+    ],
     "points": list(_points()),
     "point_quality": [
         {

@@ -11,6 +11,8 @@ from shapely import Point as Place
 
 from registry import (
     changes,
+    channels,
+    levels,
     organizations,
     point_lists,
     points,
@@ -19,8 +21,10 @@ from registry import (
     systems,
     users,
 )
+from registry.channels import NewChannel
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, VersionMismatch
 from registry.jurisdictions import read_geometry
+from registry.levels import NewLevel, Step
 from registry.organizations import NewOrganization
 from registry.partition import SYSTEM, Grant, Principal, Role, contains, parent_path
 from registry.point_lists import PointFilter
@@ -312,3 +316,31 @@ def test_whatever_is_done_the_tree_stays_one(
         assert by_id[point.organization.id].path == point.organization.path
         assert contains(by_id[point.home_id].path, point.organization.path)
     assert all(each.organization.id == each.home_id for each in none.items)
+
+
+def test_response_levels_go_to_the_heir_and_none_in_force_is_lost(tree: Registry) -> None:
+    system = tree(
+        systems.create, SYSTEM, NewSystem(adapter="homebrew", name="radio", organization="d/s1/w1")
+    )
+    new = NewChannel(system=system.id, address="1", name="c", kind="trunk")
+    channel = tree(channels.create, SYSTEM, new).id
+    plan = (Step(kind="channel", id=channel, field="priority", value=9),)
+    level = tree(
+        levels.create, SYSTEM, NewLevel(name="一级", organization="d/s1/w1", rank=1, plan=plan)
+    ).id
+    with pytest.raises(Conflict) as refused:
+        tree(organizations.delete, SYSTEM, "d/s1/w1")
+    assert "1 levels" in refused.value.others
+    tree(levels.apply, SYSTEM, level)
+    for fn in (reshaping.merge, reshaping.delete_reassigning):
+        with pytest.raises(Conflict, match="restore it first"):
+            tree(fn, SYSTEM, "d/s1/w1", "d/s2/w3")
+    tree(levels.restore, SYSTEM, level)
+    tree(reshaping.merge, SYSTEM, "d/s1/w1", "d/s2/w3")
+    kept = tree(levels.get, SYSTEM, level)
+    assert (kept.organization.path, kept.plan) == ("d/s2/w3", plan)
+    twice = NewLevel(name="一级", organization="d/s2/w1", rank=1, plan=())
+    tree(levels.create, SYSTEM, twice)
+    with pytest.raises(Conflict) as refused:
+        tree(reshaping.merge, SYSTEM, "d/s2/w3", "d/s2/w1")
+    assert "levels 一级" in refused.value.others
