@@ -79,10 +79,10 @@ class ScriptedCamera:
                 asked = Asked(method=method, url=url, headers=headers, number=self._counts[method])
                 self.asked.append(asked)
                 answer = self._script(asked) if self._script else None
-                writer.write(answer if answer is not None else self._politely(asked))
+                writer.write(answer if answer is not None else self.politely(asked))
         writer.close()
 
-    def _politely(self, asked: Asked) -> bytes:
+    def politely(self, asked: Asked) -> bytes:
         if asked.method == "OPTIONS":
             return asked.answer(headers=["Public: DESCRIBE, SETUP, PLAY, TEARDOWN"])
         if asked.method == "DESCRIBE":
