@@ -140,9 +140,9 @@ def _go_through(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> _Found:
         for chunk in (done,) if len(block) == _BLOCK else (done, rest):
             found.rows += len(_ROW.findall(chunk))
             if count_cells:
-                for letters, row in _CELL.findall(chunk):
-                    last_row = max(last_row, int(row))
-                    last_column = max(last_column, _column(letters))
+                cells = _CELL.findall(chunk)
+                last_row = max(last_row, *map(int, {row for _, row in cells}), 0)
+                last_column = max(last_column, *map(_column, {name for name, _ in cells}), 0)
             if b"<f" in chunk:
                 for letters, row in _EMPTY_FORMULA.findall(chunk):
                     found.formulas.add((int(row) - 1, _column(letters)))
