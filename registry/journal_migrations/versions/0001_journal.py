@@ -48,7 +48,7 @@ def upgrade() -> None:
         sa.Column("encrypted", sa.Boolean(), nullable=False),
         sa.Column("started_at", INSTANT, nullable=False),
         sa.Column("ended_at", INSTANT, nullable=True),
-        sa.Column("duration_s", sa.Float(), nullable=True),
+        sa.Column("duration_s", sa.Double(), nullable=True),
         sa.Column("outcome", sa.String(length=16), nullable=False),
         sa.Column("end_reason", sa.String(length=200), nullable=False),
         sa.Column("bridged_to", DOCUMENT, nullable=False),
