@@ -35,7 +35,7 @@ class Environment:
         return subprocess.run(
             [str(self.python), *arguments],
             cwd=cwd,
-            env=_environment(),
+            env=surroundings(),
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
@@ -45,13 +45,16 @@ class Environment:
     @staticmethod
     def _run(*command: str) -> None:
         done = subprocess.run(
-            command, env=_environment(), capture_output=True, text=True, timeout=PATIENCE_S
+            command, env=surroundings(), capture_output=True, text=True, timeout=PATIENCE_S
         )
         if done.returncode:
             raise AssertionError(done.stdout + done.stderr)
 
 
-def _environment() -> dict[str, str]:
-    """PYTHONPATH: this source tree, where the gateway itself is not installed."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    return {**kept, "PYTHONPATH": str(ROOT)}
+def surroundings(**settings: str) -> dict[str, str]:
+    """Environment variables: none of this run's own settings; this source tree, where the gateway
+    itself is not installed, and the programs that lie beside this Python."""
+    ours = ("PYTEST", "HUTONG_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    programs = f"{sysconfig.get_path('scripts')}{os.pathsep}{kept.get('PATH', '')}"
+    return {**kept, "PYTHONPATH": str(ROOT), "PATH": programs, **settings}

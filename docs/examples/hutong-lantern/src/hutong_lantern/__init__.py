@@ -1,0 +1,1 @@
+"""Lantern recorders for Hutong. There is no such recorder: its API is invented for the example."""
