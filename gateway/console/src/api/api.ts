@@ -1,5 +1,6 @@
 import { Http, type Query } from './http'
 import type {
+  Cluster,
   BusEvent,
   Channel,
   LiveTicket,
@@ -55,6 +56,15 @@ export class Api {
   points(filter: PointFilter, limit = 50, cursor: string | null = null, signal?: AbortSignal) {
     const query = { ...filter, limit, cursor }
     return this.http.get<Page<Point>>('/points', signal ? { query, signal } : { query })
+  }
+
+  /** How many points there are in each cell of a map. */
+  clusters(zoom: number, bbox: string, signal?: AbortSignal) {
+    const query = { zoom, bbox }
+    return this.http.get<{ items: Cluster[]; total: number }>(
+      '/points/clusters',
+      signal ? { query, signal } : { query },
+    )
   }
 
   point(id: string) {

@@ -185,3 +185,11 @@ export interface BusEvent {
   time: string
   data: Record<string, unknown>
 }
+
+/** Points of a cell of the map, `bbox` as west, south, east, north. */
+export interface Cluster {
+  points: number
+  longitude: number
+  latitude: number
+  bbox: [number, number, number, number]
+}

@@ -125,7 +125,6 @@ export const en = {
   map: {
     title: 'Map',
     legend: 'Status',
-    some: '{shown} of {total} cameras shown. Zoom in for all.',
     fit: 'Show everything',
     close: 'Close',
     failed: 'This browser cannot draw the map (WebGL is missing).',

@@ -127,7 +127,6 @@ export const zh: Messages = {
   map: {
     title: '地图',
     legend: '状态',
-    some: '已显示 {total} 个点位中的 {shown} 个，放大可查看全部。',
     fit: '显示全部',
     close: '关闭',
     failed: '此浏览器无法绘制地图（缺少 WebGL）。',

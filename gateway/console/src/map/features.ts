@@ -1,5 +1,5 @@
 import type { Feature, FeatureCollection, Point as GeoPoint } from 'geojson'
-import type { Organization, Point } from '@/api/types'
+import type { Cluster, Organization, Point } from '@/api/types'
 import { labelPosition } from './geo'
 
 export type Located = Point & { longitude: number; latitude: number }
@@ -43,6 +43,16 @@ export function pointFeatures(points: readonly Point[]): FeatureCollection {
       type: 'Feature',
       geometry: at(longitude, latitude),
       properties: { id, name, status, away: status === 'online' ? 0 : 1 },
+    })),
+  )
+}
+
+export function cellFeatures(cells: readonly Cluster[]): FeatureCollection {
+  return collection(
+    cells.map(({ points, longitude, latitude }) => ({
+      type: 'Feature',
+      geometry: at(longitude, latitude),
+      properties: { point_count: points, away: 0 },
     })),
   )
 }

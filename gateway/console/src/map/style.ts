@@ -12,6 +12,7 @@ export interface MapData {
   areas: FeatureCollection
   labels: FeatureCollection
   points: FeatureCollection
+  cells: FeatureCollection
 }
 
 const LIGHT = {
@@ -67,8 +68,14 @@ export function mapStyle(data: MapData, dark: boolean): StyleSpecification {
         clusterMaxZoom: 15,
         clusterProperties: { away: ['+', ['get', 'away']] },
       },
+      cells: { type: 'geojson', data: data.cells },
     },
-    layers: [...areaLayers(colors), ...clusterLayers(colors), ...pointLayers(colors)],
+    layers: [
+      ...areaLayers(colors),
+      ...clusterLayers(colors, 'points', 'cluster'),
+      ...clusterLayers(colors, 'cells', 'cell'),
+      ...pointLayers(colors),
+    ],
   }
 }
 
@@ -114,24 +121,29 @@ function areaLayers(colors: typeof LIGHT): LayerSpecification[] {
   ]
 }
 
-function clusterLayers(colors: typeof LIGHT): LayerSpecification[] {
+/** Of points that the map gathers itself, or that were counted by cell. */
+function clusterLayers(
+  colors: typeof LIGHT,
+  source: 'points' | 'cells',
+  name: string,
+): LayerSpecification[] {
   return [
     {
-      id: 'cluster',
+      id: name,
       type: 'circle',
-      source: 'points',
+      source,
       filter: ['has', 'point_count'],
       paint: {
         'circle-color': colors.accent,
-        'circle-radius': ['step', ['get', 'point_count'], 13, 10, 16, 100, 20, 1000, 25],
+        'circle-radius': ['step', ['get', 'point_count'], 13, 10, 16, 100, 20, 1000, 25, 10000, 30],
         'circle-stroke-width': 3,
         'circle-stroke-color': ['case', ['>', ['get', 'away'], 0], colors.fault, colors.surface],
       },
     },
     {
-      id: 'cluster-count',
+      id: `${name}-count`,
       type: 'symbol',
-      source: 'points',
+      source,
       filter: ['has', 'point_count'],
       layout: {
         'text-field': ['to-string', ['get', 'point_count']],

@@ -6,7 +6,7 @@ import { mapStyle, type MapData } from './style'
 
 export interface MapEvents {
   point(id: string): void
-  moved(bbox: string): void
+  moved(bbox: string, zoom: number): void
 }
 
 // The worker is a file of ours: no blob, no other host.
@@ -58,7 +58,7 @@ export function useMap(
     created.addControl(new NavigationControl({ showCompass: false }), 'top-right')
     created.addControl(new ScaleControl({}), 'bottom-left')
     created.on('load', () => (ready.value = true))
-    created.on('moveend', () => events.moved(inView(created)))
+    created.on('moveend', () => events.moved(inView(created), created.getZoom()))
     created.on('click', 'point', ({ features }) => {
       const id: unknown = features?.[0]?.properties.id
       if (typeof id === 'string') events.point(id)
@@ -71,7 +71,10 @@ export function useMap(
       const [longitude = 0, latitude = 0] = feature.geometry.coordinates
       created.easeTo({ center: [longitude, latitude], zoom })
     })
-    for (const layer of ['point', 'cluster']) {
+    created.on('click', 'cell', ({ lngLat }) => {
+      created.easeTo({ center: lngLat, zoom: created.getZoom() + 2 })
+    })
+    for (const layer of ['point', 'cluster', 'cell']) {
       created.on('mouseenter', layer, () => (created.getCanvas().style.cursor = 'pointer'))
       created.on('mouseleave', layer, () => (created.getCanvas().style.cursor = ''))
     }
@@ -88,6 +91,7 @@ export function useMap(
     set('labels')
   })
   watch(() => [data.value.points, ready.value], () => set('points'))
+  watch(() => [data.value.cells, ready.value], () => set('cells'))
   watch(dark, () => map?.setStyle(mapStyle(data.value, dark.value)))
 
   function fit(bounds: Bounds): void {

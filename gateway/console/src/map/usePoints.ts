@@ -2,27 +2,39 @@ import { onScopeDispose, ref, shallowRef } from 'vue'
 import type { Api } from '@/api/api'
 import { Problem } from '@/api/problem'
 import type { EventStream } from '@/api/stream'
-import type { Point } from '@/api/types'
+import type { Cluster, Point } from '@/api/types'
 import { applyStatus, type StatusMessage } from '@/points/list'
 
 const MOST = 5000
 const PAGE = 500
 const REDRAW_MS = 500
+/** A zoom at which a province fills the screen. */
+const PROVINCE = 6
 
-/** The points of the map: all of them, or, where they are too many, those in view. */
+/** The points of the map: all of them, or, where they are too many, those in view; where these
+ * are too many as well, how many there are in each cell. */
 export function useMapPoints(api: Api, stream: EventStream) {
   const points = shallowRef<Point[]>([])
+  const cells = shallowRef<Cluster[]>([])
   const total = ref(0)
   const problem = shallowRef<Problem | null>(null)
   let asking: AbortController | null = null
   let timer: ReturnType<typeof setTimeout> | undefined
   let live: Point[] = []
 
-  async function load(bbox = ''): Promise<void> {
+  async function load(bbox = '', zoom = PROVINCE): Promise<void> {
     asking?.abort()
     const mine = (asking = new AbortController())
     try {
       const first = await api.points({ bbox }, PAGE, null, mine.signal)
+      if (!bbox) total.value = first.total
+      if (first.total > MOST) {
+        cells.value = (await api.clusters(Math.floor(zoom), bbox, mine.signal)).items
+        live = []
+        points.value = []
+        problem.value = null
+        return
+      }
       const all = [...first.items]
       let { next } = first
       while (next && all.length < MOST) {
@@ -32,7 +44,7 @@ export function useMapPoints(api: Api, stream: EventStream) {
       }
       live = all
       points.value = all.slice()
-      total.value = first.total
+      cells.value = []
       problem.value = null
     } catch (error) {
       if (!mine.signal.aborted && error instanceof Problem) problem.value = error
@@ -40,8 +52,8 @@ export function useMapPoints(api: Api, stream: EventStream) {
   }
 
   /** Loads what is in view, unless everything is here already. */
-  function follow(bbox: string): void {
-    if (total.value > MOST) void load(bbox)
+  function follow(bbox: string, zoom: number): void {
+    if (total.value > MOST) void load(bbox, zoom)
   }
 
   const off = stream.on('point', (data) => {
@@ -56,5 +68,5 @@ export function useMapPoints(api: Api, stream: EventStream) {
     clearTimeout(timer)
     asking?.abort()
   })
-  return { points, total, problem, load, follow }
+  return { points, cells, total, problem, load, follow }
 }
