@@ -21,6 +21,11 @@ def decided(air: Agents, kind: str) -> list[dict[str, Any]]:
     return [data for said, data in air.decisions if said == f"hutong.{kind}"]
 
 
+def commanded(air: Agents, action: str) -> list[str]:
+    """The channels that were told to, in order."""
+    return [c["channel"] for c in air.commands if c["action"] == action]
+
+
 async def healthy(air: Agents, one: Party) -> None:
     await wait_until(lambda: one.held and air.healthy())
 
@@ -42,9 +47,7 @@ async def test_a_dispatcher_clears_a_stuck_floor_and_it_says_who(
         assert said["cleared"] == [{"channel": TRUNK_CHANNEL, "talker": f"{TRUNK}/12"}]
         await wait_until(lambda: decided(air, "floor.revoked"))
         assert decided(air, "floor.revoked")[0]["by"] == "u1"
-        assert [c["channel"] for c in air.commands if c["action"] == "floor.release"] == [
-            PTT_CHANNEL
-        ]
+        await wait_until(lambda: commanded(air, "floor.release") == [PTT_CHANNEL])
         keyed = len(air.keys())
         air.say("floor.refreshed", hold_s=20)
         air.request(PTT_CHANNEL, id="r2", action="release", **DESK)
@@ -67,8 +70,7 @@ async def test_an_emergency_outlives_its_talk_until_a_dispatcher_ends_it(
         await wait_until(lambda: decided(air, "emergency.cleared"))
         assert decided(air, "emergency.cleared")[0]["by"] == "u1"
         await wait_until(lambda: air.shown()["emergency"] is False)
-        told = [c for c in air.commands if c["action"] == "emergency.clear"]
-        assert [c["channel"] for c in told] == [TRUNK_CHANNEL]
+        await wait_until(lambda: commanded(air, "emergency.clear") == [TRUNK_CHANNEL])
 
 
 async def test_an_emergency_that_the_system_tells_is_not_told_twice(
@@ -207,9 +209,9 @@ async def test_a_test_keys_each_member_in_turn_and_tells_delay_echo_and_loop(
         assert found[0]["loops_to"] == []
         assert [each["channel"] for each in found[1]["loops_to"]] == [TRUNK_CHANNEL]
         assert air.shown()["floor"] == "idle"  # what came back was bridged nowhere
-        keyed = [c["channel"] for c in air.commands if c["action"] == "floor.request"]
-        released = [c["channel"] for c in air.commands if c["action"] == "floor.release"]
-        assert keyed == released == [TRUNK_CHANNEL, PTT_CHANNEL]
+        both = [TRUNK_CHANNEL, PTT_CHANNEL]
+        await wait_until(lambda: commanded(air, "floor.release") == both)
+        assert commanded(air, "floor.request") == both
 
 
 async def test_an_emergency_ends_a_test_and_is_bridged(embedded_broker: RunningBroker) -> None:
@@ -222,6 +224,7 @@ async def test_an_emergency_ends_a_test_and_is_bridged(embedded_broker: RunningB
         assert found[0]["outcome"] == "stopped"
         assert len(found) == 1
         await wait_until(lambda: air.shown()["floor"] == "taken")
+        await wait_until(lambda: len(air.commands) >= 3)
         order = [(c["action"], c["channel"]) for c in air.commands][:3]
         assert order == [
             ("floor.request", TRUNK_CHANNEL),
