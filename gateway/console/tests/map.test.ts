@@ -60,7 +60,7 @@ describe('points of the map', () => {
     await map.load()
     map.follow('123,41,124,42', 9.4)
     await vi.waitFor(() => expect(fake.clusters).toHaveBeenCalledTimes(2))
-    expect(fake.clusters.mock.calls[1]?.slice(0, 2)).toEqual([9, '123,41,124,42'])
+    expect(fake.clusters.mock.calls[1]?.slice(0, 2)).toEqual([10, '123,41,124,42'])
   })
 
   it('draws a cell where its points are', () => {

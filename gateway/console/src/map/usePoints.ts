@@ -29,7 +29,8 @@ export function useMapPoints(api: Api, stream: EventStream) {
       const first = await api.points({ bbox }, PAGE, null, mine.signal)
       if (!bbox) total.value = first.total
       if (first.total > MOST) {
-        cells.value = (await api.clusters(Math.floor(zoom), bbox, mine.signal)).items
+        // The map's own tiles are 512 pixels wide, those of the zoom that is asked for 256.
+        cells.value = (await api.clusters(Math.min(22, Math.round(zoom) + 1), bbox, mine.signal)).items
         live = []
         points.value = []
         problem.value = null
