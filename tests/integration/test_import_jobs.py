@@ -211,6 +211,11 @@ async def test_an_import_that_ends_with_its_node_keeps_its_file(
     assert await stage.points() == 0
 
 
+def last_row(workbook: bytes) -> tuple[Any, ...]:
+    sheet = openpyxl.load_workbook(io.BytesIO(workbook), read_only=True).worksheets[0]
+    return list(sheet.iter_rows(values_only=True))[-1]
+
+
 @ON_SQLITE
 async def test_all_refused_rows_are_in_the_copy(stage: Stage) -> None:
     rows = 10_050
@@ -225,8 +230,7 @@ async def test_all_refused_rows_are_in_the_copy(stage: Stage) -> None:
     assert copy[-1] == ["纬度：经度和纬度必须同时填写", "'=1", "1"]
     assert len(copy) == rows + 2
     answer = await stage.ask("GET", f"/jobs/{job['id']}/refused.xlsx")
-    sheet = openpyxl.load_workbook(io.BytesIO(answer.body), read_only=True).worksheets[0]
-    last = list(sheet.iter_rows(values_only=True))[-1]
+    last = await asyncio.to_thread(last_row, answer.body)
     assert last == ("纬度：经度和纬度必须同时填写", "=1", "1")
     other = Caller(
         stage.core.session, f"{stage.url}/api/v1", (await stage.core.sign_in("viewer")).token
