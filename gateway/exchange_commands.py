@@ -69,7 +69,7 @@ def import_file(
     folder_of_imports: Path | None = None,
 ) -> int:
     """Import a file as the gateway itself; gives the exit code. folder_of_imports: where it is
-    staged, with room for twice the file; None for the system's own place for such things.
+    staged, with room for three times the file; None for the system's own place for such things.
 
     Raises: RegistryError.
     """
