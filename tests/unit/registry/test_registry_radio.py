@@ -147,9 +147,7 @@ def test_a_patch_comes_back_as_it_was_written(district: Registry, trunk: System)
         Member(channel_id=b.id, direction="talk", priority=5),
         Member(channel_id=a.id, direction="both"),
     )
-    made = patch(
-        district, *members, until=until, schedule=NIGHT, queue=True, voice="silence"
-    )
+    made = patch(district, *members, until=until, schedule=NIGHT, queue=True, voice="silence")
     assert made.members == members
     assert made.until == until.replace(microsecond=123_000)
     assert district(patches.get, SYSTEM, made.id) == made
