@@ -85,7 +85,7 @@ def _installed(group: str, kind: str, what: str) -> EntryPoint:
     )
 
 
-def checks_of(contract: "type[AdapterContract]") -> list[str]:
+def checks_of(contract: type) -> list[str]:
     """The names of its checks, in the order in which they are written, the base's first."""
     names = [name for one in reversed(contract.__mro__) for name in vars(one)]
     return [name for name in dict.fromkeys(names) if name.startswith("test_")]
