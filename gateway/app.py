@@ -34,6 +34,7 @@ from gateway.api import (
     exchange,
     health,
     history,
+    install_middleware,
     jobs,
     levels,
     organizations,
@@ -52,7 +53,6 @@ from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
 from gateway.api.live import live_router
 from gateway.api.services import Services
-from gateway.api.traffic import Counted, Traffic
 from gateway.bus.client import Bus
 from gateway.bus.link import BrokerAddress
 from gateway.bus.presence import Presence
@@ -336,8 +336,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
         app.include_router(router, prefix=API)
     app.include_router(health.router)
     app.include_router(console_router())
-    app.state.traffic = Traffic()
-    app.add_middleware(Counted, traffic=app.state.traffic)
+    install_middleware(app)
     app.add_middleware(_SecurityHeaders)
     return app
 

@@ -11,8 +11,8 @@ def upgrade() -> None:
     node = sa.Column("node", sa.String(length=64), nullable=False, server_default="")
     op.add_column("jobs", node)
     op.add_column("jobs", sa.Column("seen_at", sa.DateTime(timezone=True), nullable=True))
-    interrupted = sa.Column("interrupted", sa.Boolean(), nullable=False, server_default=sa.false())
-    op.add_column("jobs", interrupted)
+    no = sa.false()
+    op.add_column("jobs", sa.Column("interrupted", sa.Boolean(), nullable=False, server_default=no))
 
 
 def downgrade() -> None:
