@@ -118,9 +118,11 @@ class LanternRecorder:
         self.garbage = on
         self._wake()
 
-    def forget_tokens(self) -> None:
-        """As after a restart."""
+    def restart(self) -> None:
+        """It starts anew: it knows neither who was signed in nor what has happened."""
         self.tokens.clear()
+        self._events.clear()
+        self._wake()
 
     def _wake(self) -> None:
         self._told.set()
@@ -128,12 +130,14 @@ class LanternRecorder:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method != "POST":
-            bearer = request.headers.get("Authorization", "")
-            if bearer.removeprefix("Bearer ") not in self.tokens:
-                return web.Response(status=401)
+        if request.method != "POST" and not self._signed_in(request):
+            return web.Response(status=401)
         answer = await handler(request)
         return web.Response(body=GARBAGE) if self.garbage else answer
+
+    def _signed_in(self, request: web.Request) -> bool:
+        bearer = request.headers.get("Authorization", "")
+        return bearer.removeprefix("Bearer ") in self.tokens
 
     async def _sign_in(self, request: web.Request) -> web.Response:
         if self.wrong_passwords >= WRONG_BEFORE_LOCKED:
@@ -183,6 +187,7 @@ class LanternRecorder:
     async def _poll(self, request: web.Request) -> web.Response:
         latest = self._events[-1]["number"] if self._events else 0
         after = int(request.query.get("after", latest))
+        after = 0 if after > latest else after  # of the time before it started anew
         deadline = time.monotonic() + min(float(request.query.get("wait_s", "0")), 300)
         while not (new := [event for event in self._events if event["number"] > after]):
             left_s = deadline - time.monotonic()
@@ -191,6 +196,8 @@ class LanternRecorder:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     await self._told.wait()
+            if not self._signed_in(request):
+                return web.Response(status=401)
         return web.json_response({"next": new[-1]["number"] if new else after, "events": new})
 
 
