@@ -131,7 +131,7 @@ def person(database: Database, role: str, path: str) -> str:
     def write(connection: Connection) -> None:
         new = NewUser(name=name, password_hash="!", roles=(NewRole(role=role, organization=path),))
         user = users.create(connection, SYSTEM, new)
-        ends_at = now() + timedelta(hours=1)
+        ends_at = now() + timedelta(hours=12)
         sessions.open_session(connection, user.id, hash_token(token), ends_at)
 
     database.write_now(write)

@@ -59,13 +59,15 @@ class Grant:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Whoever asks: a user with all roles that hold now. shown: False where no share is given to
-    them, so that nobody needs to look."""
+    """Whoever asks: a user with all roles that hold now. What is known of them beside, so that
+    nobody needs to look: shown: False where no share is given to them; only: the id of the one
+    organisation whose points they see, where it is one and has none below."""
 
     user_id: str
     name: str
     grants: tuple[Grant, ...] = ()
     shown: bool = True
+    only: str | None = None
 
     def may(self, roles: Iterable[Role], path: str) -> bool:
         """Whether one of the roles is held at path or above it."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     CTE,
     BigInteger,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Subquery,
     Text,
     bindparam,
+    case,
     cast,
     false,
     func,
@@ -57,6 +59,8 @@ from registry.search import escaped, words
 
 _P = POINTS.c
 _O = ORGANIZATIONS.c
+_DEGREES = (Point._fields.index("longitude"), Point._fields.index("latitude"))
+_OWNER = (Point._fields.index("organization_path"), Point._fields.index("organization_name"))
 _LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -80,12 +84,13 @@ EVERYTHING = PointFilter()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Shape:
-    """What makes one statement another. tops, receives: at how many paths the principal sees
-    points, and is shown some; tops is None where they see every one. below: narrowed to an
-    organisation. counted: which of `COUNTED` are asked for. words: of the text. box: "", "plain",
-    or "across" the 180th meridian."""
+    """What makes one statement another. only: all points are those of one organisation. tops,
+    receives: at how many paths the principal sees points, and is shown some; tops is None where
+    they see every one. below: narrowed to an organisation. counted: which of `COUNTED` are asked
+    for. words: of the text. box: "", "plain", or "across" the 180th meridian."""
 
     dialect: str
+    only: bool
     tops: int | None
     receives: int
     below: bool
@@ -115,14 +120,31 @@ def page(
         raise Invalid.at("limit", f"must be 1 to {MAX_LIMIT}")
     shape, values = _question(connection, principal, wanted)
     values |= {"after": _after(cursor), "most": limit + 1, "skipped": limit}
-    found = _run(connection, _page_statement(shape), values)
-    if found:
-        total = found[0][-1]
-    else:
-        total = _run(connection, _total_statement(shape), values)[0][0] if cursor else 0
+    found, total = _read_page(connection, shape, values)
     items = with_shares(connection, principal, tuple(map(read_point, found[:limit])))
     more = len(found) > limit
     return Page(items=items, next=encode_cursor(items[-1].id) if more else None, total=total)
+
+
+def _read_page(
+    connection: Connection, shape: _Shape, values: Mapping[str, Any]
+) -> tuple[Sequence[Sequence[Any]], int]:
+    """Rows of `COLUMNS` of the page and one more, and the total of all."""
+    found = _run(connection, _page_statement(shape), values)
+    if shape.dialect == "sqlite":
+        document, total = found[0]
+        return [_with_position(row) for row in msgspec.json.decode(document)], total
+    if found:
+        return found, found[0][-1]
+    return found, _run(connection, _total_statement(shape), values)[0][0]
+
+
+def _with_position(row: list[Any]) -> list[Any]:
+    """A row of SQLite's JSON, in which only a text keeps all digits of a number."""
+    for column in _DEGREES:
+        if row[column] is not None:
+            row[column] = float(row[column])
+    return row
 
 
 def _after(cursor: str | None) -> str:
@@ -147,13 +169,15 @@ def _question(
     if wanted.organization is not None:
         below = organizations.get_shown(connection, principal, wanted.organization).path
         tops = _narrowed(tops, below)
-    everything = tops == ("",) or _covers_all(connection, tops)
+    only = principal.only if below is None and not receiving else None
+    everything = only is None and (tops == ("",) or _covers_all(connection, tops))
     point_rules.check_filter(wanted.status, wanted.category, wanted.ownership, wanted.assigned_by)
     counted = {name: getattr(wanted, name) for name in COUNTED}
     values = {name: value for name, value in counted.items() if value is not None}
     looked_for = words(wanted.q) if wanted.q is not None else []
     shape = _Shape(
         dialect=connection.dialect.name,
+        only=only is not None,
         tops=None if everything else len(tops),
         receives=0 if everything else len(receiving),
         below=below is not None,
@@ -161,7 +185,9 @@ def _question(
         words=len(looked_for),
         box=_box(wanted.bbox),
     )
-    if not everything:
+    if only is not None:
+        values["only"] = only
+    elif not everything:
         values |= _path_values("top", tops)
     if shape.receives:
         values |= _path_values("receives", receiving) | {"now": _stored(connection, now())}
@@ -266,6 +292,8 @@ def _roots_statement(dialect: str) -> _Statement:
 @functools.lru_cache(maxsize=1024)
 def _page_statement(shape: _Shape) -> _Statement:
     """`COLUMNS` of a page and, last in each row, the total."""
+    if shape.only and not shape.found:
+        return _in_one_row(_page_of_one(shape), _total_of_one(shape), shape)
     owners = _owners(shape)
     alone = _alone(shape, owners)
     after = bindparam("after", type_=_P.id.type)
@@ -282,17 +310,40 @@ def _page_statement(shape: _Shape) -> _Statement:
             ids = union(ids, select(alone.c.id).where(alone.c.id > after))
     next_ids = ids.subquery("next_ids")
     some = select(next_ids.c.id).order_by(next_ids.c.id).limit(bindparam("most", type_=Integer()))
-    return _compiled(
-        select(*COLUMNS, cast(total, BigInteger).label("total"))
+    page = (
+        select(*_columns(shape))
         .join_from(POINTS, ORGANIZATIONS, _P.organization_id == _O.id)
         .where(_P.id.in_(some))
-        .order_by(_P.id),
-        shape.dialect,
+        .order_by(_P.id)
     )
+    return _in_one_row(page, cast(total, BigInteger), shape)
+
+
+def _columns(shape: _Shape) -> Iterator[ColumnElement[Any]]:
+    """`COLUMNS`, on SQLite as they can stand in JSON, each with a name of its own."""
+    for number, column in enumerate(COLUMNS):
+        if shape.dialect == "sqlite" and number in _DEGREES:
+            exact = case((column.is_(None), None), else_=func.printf("%!.17g", column))
+            yield exact.label(f"c{number}")
+        else:
+            yield column.label(f"c{number}")
+
+
+def _in_one_row(page: Select[Any], total: ColumnElement[int], shape: _Shape) -> _Statement:
+    """The page with its total: on PostgreSQL in each row, on SQLite one row with all of them as
+    JSON. SQLite's driver lets go of Python's lock for every row, and with an event loop and other
+    readers beside it, it waits for it each time: that took longer than everything else."""
+    if shape.dialect == "postgresql":
+        return _compiled(page.add_columns(total.label("total")), shape.dialect)
+    rows = page.subquery("page")
+    whole = select(func.json_group_array(func.json_array(*rows.c)), total.label("total"))
+    return _compiled(whole, shape.dialect)
 
 
 @functools.lru_cache(maxsize=1024)
 def _total_statement(shape: _Shape) -> _Statement:
+    if shape.only and not shape.found:
+        return _compiled(select(_total_of_one(shape)), shape.dialect)
     owners = _owners(shape)
     alone = _alone(shape, owners)
     if shape.found:
@@ -300,6 +351,35 @@ def _total_statement(shape: _Shape) -> _Statement:
         return _compiled(select(func.count()).select_from(matches), shape.dialect)
     total = _total(shape, owners, alone)
     return _compiled(select(cast(total, BigInteger)), shape.dialect)
+
+
+def _page_of_one(shape: _Shape) -> Select[Any]:
+    """The page of a workroom, which is what most people ask for: one run through one index."""
+    only = bindparam("only", type_=_O.id.type)
+    owner = {
+        number: select(COLUMNS[number]).where(_O.id == only).scalar_subquery().label(f"c{number}")
+        for number in _OWNER
+    }
+    return (
+        select(*(owner.get(number, each) for number, each in enumerate(_columns(shape))))
+        .select_from(POINTS)
+        .where(
+            _P.organization_id == only,
+            *_wanted(shape),
+            _P.id > bindparam("after", type_=_P.id.type),
+        )
+        .order_by(_P.id)
+        .limit(bindparam("most", type_=Integer()))
+    )
+
+
+def _total_of_one(shape: _Shape) -> ColumnElement[int]:
+    kept = POINT_COUNTS.c
+    counted = select(func.coalesce(func.sum(kept.points), 0)).where(
+        kept.organization_id == bindparam("only", type_=_O.id.type),
+        *(kept[name] == bindparam(name, type_=_P[name].type) for name in shape.counted),
+    )
+    return cast(counted.scalar_subquery(), BigInteger)
 
 
 def _paths(name: str, number: int) -> ColumnElement[bool]:
@@ -324,6 +404,8 @@ def _owners(shape: _Shape) -> CTE | None:
     """The ids of the organisations all whose points are seen; None for every one."""
     if shape.tops is None:
         return None
+    if shape.only:
+        return select(_O.id).where(_O.id == bindparam("only", type_=_O.id.type)).cte("owners")
     own = select(_O.id).where(_paths("top", shape.tops))
     if not shape.receives:
         return own.cte("owners")

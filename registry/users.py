@@ -18,11 +18,13 @@ from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
 from registry.partition import (
     ADMINISTER,
     RECEIVE_SHARES,
+    SEE_POINTS,
     Grant,
     Principal,
     Role,
     top_paths,
     visible_organizations,
+    within,
 )
 from registry.search import matching
 
@@ -314,7 +316,21 @@ def principal_of(connection: Connection, user_id: str) -> Principal | None:
             for each in granted
         ),
     )
-    return dataclasses.replace(principal, shown=_is_shown_something(connection, principal))
+    return dataclasses.replace(
+        principal,
+        shown=_is_shown_something(connection, principal),
+        only=_only_organization(connection, principal),
+    )
+
+
+def _only_organization(connection: Connection, principal: Principal) -> str | None:
+    """The id of the one organisation whose points the roles show; None where they are several."""
+    tops = top_paths(principal, SEE_POINTS)
+    if len(tops) != 1:
+        return None
+    found = connection.execute(select(_O.id).where(within(_O.path, tops[0])).limit(2)).all()
+    only: str | None = found[0][0] if len(found) == 1 else None
+    return only
 
 
 def _is_shown_something(connection: Connection, principal: Principal) -> bool:
