@@ -12,7 +12,7 @@ NEW_ENOUGH := const [a, b] = process.versions.node.split(".").map(Number); proce
 NODE := $(shell command -v npm >/dev/null 2>&1 && node -e '$(NEW_ENOUGH)' 2>/dev/null && echo found)
 NPM := $(if $(NODE),npm,$(CURDIR)/$(BIN)/python $(CURDIR)/deploy/npm.py)
 
-.PHONY: help setup setup-test demo test check unit console lock bench format clean
+.PHONY: help setup setup-test demo test check unit console lock supported bench format clean
 .PHONY: bench-%
 
 help: ## this list
@@ -66,6 +66,9 @@ test: setup-test check ## what CI runs: set-up, lint, types, import contracts, a
 	@cd $(CONSOLE) && $(NPM) run --silent check
 	@cd $(CONSOLE) && $(NPM) run --silent test
 	$(BIN)/pytest $(ARGS)
+
+supported: setup-test ## write SUPPORTED.md from what contracts and cases show
+	$(BIN)/python -m adapters.supported
 
 bench: setup-test ## figures of every room, with their bounds
 	$(BIN)/python -m benchmarks
