@@ -3,8 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
+from structlog.testing import CapturingLogger
 
 from adapters.events import Alarm, Identity, Motion, SourceCondition, Unrecognised
+from gateway.agents import unrecognised
 from gateway.agents.conditions import REPEAT_S, Conditions
 from gateway.agents.unrecognised import UnrecognisedLog
 
@@ -91,12 +93,14 @@ def test_a_device_that_invents_inputs_is_not_remembered_for_ever(conditions: Con
 
 
 def test_the_unknown_is_logged_once_for_each_kind_of_device(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    log = CapturingLogger()
+    monkeypatch.setattr(unrecognised, "log", log)
     unknown = UnrecognisedLog()
     event = Unrecognised(at=AT, kind="RuleEngine/Odd", sample="<s:Envelope/>")
     for model in ("M1", "M1", "M2"):
         unknown.note(Identity(manufacturer="Acme", model=model), event)
-    lines = [line for line in capsys.readouterr().out.splitlines() if "unknown event" in line]
-    assert len(lines) == 2
-    assert "<s:Envelope/>" in lines[0]
+    assert [call.args for call in log.calls] == [("unknown event",), ("unknown event",)]
+    assert [call.kwargs["model"] for call in log.calls] == ["M1", "M2"]
+    assert log.calls[0].kwargs["case"] == "<s:Envelope/>"
