@@ -69,7 +69,8 @@ def started(
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGINT)
+        # Not SIGINT: what a shell runs in the background, and all it starts, does not hear it.
+        process.send_signal(signal.SIGTERM)
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
