@@ -176,8 +176,21 @@ class OnvifAdapter(Adapter):
         pinned, note = await self._certificate()
         async with self._connected() as client:
             self._forget()
-            found = (await self._learn(client)).inventory
-        return dataclasses.replace(found, settings=pinned, notes=(*found.notes, *note))
+            known = await self._learn(client)
+            await self._doubt_addresses(client, known)
+        return dataclasses.replace(
+            known.inventory, settings=pinned, notes=(*client.rewritten, *note)
+        )
+
+    async def _doubt_addresses(self, client: OnvifClient, known: _Known) -> None:
+        """Of a device that announces its services wrongly, learn where it says that streams and
+        pictures are, so that whoever registers it sees all that is put right. One that does not
+        is spared the two calls."""
+        if client.rewritten and known.profiles:
+            token = known.profiles[0].token
+            with contextlib.suppress(AdapterError):
+                await client.stream_address(token)
+                await client.snapshot_address(token)
 
     async def _certificate(self) -> tuple[dict[str, str], tuple[str, ...]]:
         """Pin a certificate that no authority vouches for, if it is the first one seen: the

@@ -47,7 +47,7 @@ class _Answer:
 class OnvifClient:
     """Speaks to one device. Make it with `connect`.
 
-    rewritten: what the device announced of its services and where they were sought instead.
+    rewritten: what the device announced wrongly, and where it was sought instead.
     """
 
     def __init__(self, settings: OnvifSettings, access: Access) -> None:
@@ -234,8 +234,7 @@ class OnvifClient:
         )
         with self._errors("GetStreamUri"):
             reached = wire.reached_address(uri, settings.url, settings.rtsp_port)
-        if note := wire.rewritten((uri,), reached):
-            _LOG.info("%s: stream %s: %s", settings.endpoint, profile_token, note[0])
+        self._note(f"stream {profile_token}", uri, reached)
         return reached
 
     async def snapshot_address(self, profile_token: str) -> str:
@@ -244,7 +243,17 @@ class OnvifClient:
             wire.get_snapshot_uri_2(profile_token), wire.get_snapshot_uri(profile_token)
         )
         with self._errors("GetSnapshotUri"):
-            return wire.reached_address(uri, self._settings.url)
+            reached = wire.reached_address(uri, self._settings.url)
+        self._note(f"picture {profile_token}", uri, reached)
+        return reached
+
+    def _note(self, what: str, uri: str, reached: str) -> None:
+        """Let an address that was put right be seen: in the log, and in what a probe tells."""
+        for sentence in wire.rewritten((uri,), reached):
+            note = f"{what}: {sentence}"
+            if note not in self.rewritten:
+                _LOG.info("%s: %s", self._settings.endpoint, note)
+                self.rewritten += (note,)
 
     async def _of_media(self, second: soap.Call[T], first: soap.Call[T]) -> T:
         """Ask Media2, and Media1 where that is not there or cannot say."""

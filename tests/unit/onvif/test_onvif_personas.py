@@ -185,10 +185,13 @@ class TestAddresses:
         camera = await meet("wrong-xaddr")
         adapter = make_adapter(camera.device_url)
         found = await adapter.probe()
-        assert found.notes == (
+        services, stream, picture = found.notes
+        assert services == (
             "it announces http://192.168.1.108:8899, which is not how it is reached: "
-            f"http://127.0.0.1:{camera.onvif_port} is used instead",
+            f"http://127.0.0.1:{camera.onvif_port} is used instead"
         )
+        assert stream.startswith("stream profile_1_main: it announces rtsp://192.168.1.108:")
+        assert picture.startswith("picture profile_1_main: it announces http://192.168.1.108:")
         source = await adapter.open_media("source_1", "main")
         assert isinstance(source, RtspSource)
         assert source.url == camera.rtsp_url("main")
