@@ -71,10 +71,12 @@ async def test_what_is_odd_about_a_device_is_shown(stage: Stage, clips: Path) ->
     async with running(clips, spec("gate", "wrong-xaddr")) as fleet:
         made = await register(ask, fleet.cameras["gate"])
         assert made.status == 201, made.body
-        (note,) = made.body["notes"]
-        assert "192.168.1.108:8899" in note
+        services, stream, picture = notes = made.body["notes"]
+        assert "192.168.1.108:8899" in services
+        assert stream.startswith("stream ")
+        assert picture.startswith("picture ")
         again = await ask("GET", f"/devices/{made.body['id']}")
-        assert (again.body["notes"], again.body["ambiguous"]) == ([note], [])
+        assert (again.body["notes"], again.body["ambiguous"]) == (notes, [])
         fleet.cameras["gate"].quirks = Quirks()
         await ask("POST", f"/devices/{made.body['id']}/refresh")
         assert (await ask("GET", f"/devices/{made.body['id']}")).body["notes"] == []
