@@ -168,6 +168,8 @@ def _from_points(
     north_deg = (math.floor((north + 90) / side_deg) + 1) * side_deg - 90
     west_deg = math.floor((west + 180) / side_deg) * side_deg - 180
     east_deg = (math.floor((east + 180) / side_deg) + 1) * side_deg - 180
+    # A number close to zero is rounded away above: what the box itself holds is in in any case.
+    west_deg, south_deg = min(west, west_deg), min(south, south_deg)
     inside = (
         (_P.longitude >= west_deg) & (_P.longitude < east_deg)
         if west <= east

@@ -8,7 +8,7 @@ import pytest
 
 
 async def wait_until(
-    condition: Callable[[], object], timeout_s: float = 5.0, what: str = ""
+    condition: Callable[[], object], timeout_s: float = 30.0, what: str = ""
 ) -> None:
     """Return as soon as condition() is true. Fails after timeout_s naming what was awaited."""
     deadline = time.monotonic() + timeout_s

@@ -13,7 +13,7 @@ from gateway.live.errors import LiveRefused
 from gateway.live.frames import Entry, LiveFormat, LiveState, LiveUnit
 from gateway.live.settings import LiveSettings
 from gateway.live.sound import Sound
-from gateway.live.viewer import Viewer
+from gateway.live.viewer import ViewClosed, Viewer
 
 CLOSE_NORMAL = 1000
 _RESUME_GAP_US = 40_000
@@ -62,7 +62,8 @@ class Relay:
 
     reader: who reads the upstream, ``native``, ``pyav`` or ``adapter``; empty before it plays.
     reader_reason: why it is not the native one, else empty. evidence: told None when the upstream
-    opens, and the error when it does not.
+    opens, and the error when it does not. notice: of a relay that taps another, what that makes
+    of the stream, said to viewers; its upstream is no camera, and is not counted as one.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Relay:
         slots: ThreadSlots,
         name: str = "",
         evidence: Callable[[AdapterError | None], None] = lambda _error: None,
+        notice: str | None = None,
     ) -> None:
         self._open_source = open_source
         self._evidence = evidence
@@ -83,6 +85,7 @@ class Relay:
         self._counters = counters
         self._slots = slots
         self._name = name
+        self._notice = notice
         self._formats: dict[int, LiveFormat] = {}
         self._cache = GroupCache(settings.max_group_units, settings.max_group_bytes)
         self._state: LiveState | None = None
@@ -135,15 +138,15 @@ class Relay:
                     self._end(CLOSE_NORMAL, error.message)
                     return
                 await self._timing.sleep(self._retry_delay_s())
-        except LiveRefused as refused:
-            self._end(refused.code, refused.reason)
+        except (LiveRefused, ViewClosed) as over:
+            self._end(over.code, over.reason)
         except Exception as error:
             log.exception("live.relay_failed", stream=self._name, error=type(error).__name__)
             self._end(1011, "the relay failed")
 
     async def _play(self) -> AdapterError:
         """Play until it breaks; gives what broke it."""
-        self._counters.upstreams_opened += 1
+        self._counters.upstreams_opened += self._notice is None
         opened = False
         try:
             source = await self._open_source()
@@ -198,12 +201,14 @@ class Relay:
         for viewer in self.viewers:
             viewer.offer(unit)
         if unit.opens_group and (self._state is None or self._state.state != "live"):
-            if self._state is not None:
+            if self._state is not None and self._notice is None:
                 log.info("live.upstream_returned", stream=self._name, reader=self.reader)
             self._attempt = 0
             self._announce(LiveState(state="live", reason=self._peculiarity()))
 
     def _peculiarity(self) -> str:
+        if self._notice is not None:
+            return self._notice
         return f"read through PyAV: {self.reader_reason}" if self.reader_reason else ""
 
     def _set_format(self, track: TrackFormat) -> None:
@@ -259,8 +264,8 @@ class Relay:
                 viewer.offer(state)
 
     def _interrupt(self, error: AdapterError) -> None:
-        self._counters.upstream_losses += 1
-        if self._state is None or self._state.state == "live":
+        self._counters.upstream_losses += self._notice is None
+        if self._notice is None and (self._state is None or self._state.state == "live"):
             log.warning("live.upstream_lost", stream=self._name, error=str(error))
         self._cache.clear()
         self._shift_us = None if self._sequence else 0

@@ -1,6 +1,7 @@
 """Watches that running views keep their right; when nobody can be asked, for a minute more."""
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
@@ -8,17 +9,26 @@ import structlog
 from gateway.live.errors import RightLost, RightsUnknown
 from gateway.live.settings import LiveSettings
 
-Allowed = Callable[[str, str], Awaitable[bool]]
-"""Whether a user may see a point now; raises when nobody can say."""
-
-View = tuple[str, str]
 _AT_ONCE = 16
 
 log = structlog.get_logger(__name__)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Somebody looks at a point. clear: at its picture as it is, with nothing masked."""
+
+    user_id: str
+    point_id: str
+    clear: bool
+
+
+Allowed = Callable[[View], Awaitable[bool]]
+"""Whether a user may look so now; raises when nobody can say."""
+
+
 class RightsWatch:
-    """Asks every `rights_interval_s` for each (user, point) that is being viewed.
+    """Asks every `rights_interval_s` for each `View` that runs.
 
     views: gives them. close(view, reason): ends all views of one.
     """
@@ -86,7 +96,7 @@ class RightsWatch:
     async def _ask(self, view: View) -> bool | None:
         try:
             async with asyncio.timeout(self._settings.rights_answer_s):
-                return await self._allowed(*view)
+                return await self._allowed(view)
         except Exception:
             # Whatever keeps the registry from answering: the last known right counts.
             return None

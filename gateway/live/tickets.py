@@ -21,14 +21,19 @@ class KnownProfile:
 class Ticket:
     """The right of one user to open one stream of one point once.
 
-    expires_at: for people; deadline_s: on the book's own clock.
+    id: names it in records, and opens nothing. clear: the picture is shown as it is, either since
+    the point has no masks or since the user may see past them. purpose: why the user looks, or
+    empty. expires_at: for people; deadline_s: on the book's own clock.
     """
 
     token: str = dataclasses.field(repr=False)
+    id: str
     user_id: str
     point_id: str
     profile: str
     known: KnownProfile
+    clear: bool
+    purpose: str
     expires_at: datetime
     deadline_s: float
 
@@ -68,7 +73,14 @@ class TicketBook:
         return len(self._tickets)
 
     def issue(
-        self, user_id: str, point_id: str, profile: str, known: KnownProfile | None = None
+        self,
+        user_id: str,
+        point_id: str,
+        profile: str,
+        known: KnownProfile | None = None,
+        *,
+        clear: bool = True,
+        purpose: str = "",
     ) -> Ticket:
         """A new ticket. Raises: LimitReached while too many wait for their use."""
         now_s = self._clock()
@@ -77,10 +89,13 @@ class TicketBook:
             raise LimitReached("too many tickets wait for their use")
         ticket = Ticket(
             token=self._random_token(),
+            id=secrets.token_hex(16),
             user_id=user_id,
             point_id=point_id,
             profile=profile,
             known=known or KnownProfile(),
+            clear=clear,
+            purpose=purpose,
             expires_at=self._wall() + timedelta(seconds=self._lifetime_s),
             deadline_s=now_s + self._lifetime_s,
         )

@@ -56,7 +56,7 @@ class Gateway:
         return address
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
@@ -108,7 +108,7 @@ class PlainPeer(asyncio.DatagramProtocol):
         self.transport.sendto(data)
 
     async def get(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.inbox.get()
 
     async def ask(self, data: bytes) -> bytes:

@@ -166,5 +166,5 @@ async def test_silence_is_judged_only_where_it_means_something(
             "silent_s": 0.5,
         }
         with pytest.raises(Exception, match="has not said a word"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await radio_adapter("mmdvm", settings, ()).run(it.events.append)

@@ -31,7 +31,7 @@ async def reading(broker: Broker, patterns: list[str], got: list[Message]) -> An
     subscribed = asyncio.Event()
     task = asyncio.create_task(read(broker, patterns, got.append, subscribed.set))
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await subscribed.wait()
         yield task
     finally:
@@ -63,7 +63,7 @@ async def test_a_broker_that_dies_ends_the_reading(broker: RunningBroker) -> Non
     async with reading(place(broker), ["feeds/+"], []) as task:
         await broker.kill()
         with pytest.raises(Unreachable) as failure:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await task
         assert "127.0.0.1" not in failure.value.message
         assert str(broker.address.port) in failure.value.device

@@ -55,7 +55,7 @@ class Stage:
     order: list[tuple[str, dict[str, Any] | None]] = dataclasses.field(default_factory=list)
 
     async def look(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.roster.look_now()
 
     def system(self, **fields: Any) -> systems.System:

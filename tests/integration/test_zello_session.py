@@ -73,7 +73,7 @@ class Gateway:
                 await self.task
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 assert self.task is not None
                 if self.task.done():
@@ -121,7 +121,7 @@ async def a_server(**more: Any) -> AsyncIterator[ZelloServer]:
 
 
 async def failure_of(gateway: Gateway) -> AdapterError:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(AdapterError) as raised:
             await (gateway.task or gateway.start())
     return raised.value
@@ -368,7 +368,7 @@ class Script:
         await self.socket.send_str(json.dumps(document))
 
     async def next(self, command: str) -> dict[str, Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             said = await self.heard.get()
         assert said["command"] == command, said
         return said

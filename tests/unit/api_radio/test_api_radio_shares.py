@@ -173,7 +173,7 @@ async def test_a_share_of_a_point_tells_of_that_point_alone(stage: Any, receiver
         assert got == [f"point.motion-{point}"]
         # Given away, it is not the share's any more.
         await database.write(lambda c: points.assign(c, SYSTEM, [point], "d/s1/w2"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await reading
 
 

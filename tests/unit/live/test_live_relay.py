@@ -80,7 +80,7 @@ async def stage() -> AsyncIterator[Stage]:
 async def taken(session: LiveSession) -> list[object]:
     """What waits: text as documents, pictures as (number, flags)."""
     result: list[object] = []
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         for message in await session.take():
             if isinstance(message, str):
                 result.append(json.loads(message))

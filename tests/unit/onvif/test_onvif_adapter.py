@@ -78,7 +78,7 @@ def answers(status: str, body: bytes = b"", headers: str = "") -> Serve:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - conditions on other programs have no event
             await asyncio.sleep(0.005)
 

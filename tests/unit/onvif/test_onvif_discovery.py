@@ -103,7 +103,7 @@ async def test_a_device_is_found_once_and_junk_is_left_out() -> None:
 async def test_finds_come_while_it_is_still_looking() -> None:
     answers = [answer("urn:uuid:a", "http://127.0.0.1:1/onvif/device_service")]
     async with responding(answers) as (_, port):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             finding = discovery.discover(loopback(port, timeout_s=60))
             first = await anext(finding)
             await finding.aclose()  # type: ignore[attr-defined]

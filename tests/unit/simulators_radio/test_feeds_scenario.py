@@ -48,7 +48,7 @@ async def test_a_scenario_tells_of_its_units_on_the_broker(embedded_broker: Runn
             await link.subscribe(pattern, 0)
         async with District(scenario.parse(text)) as district:
             assert district.addresses()["feeds"] == ["east", "hotspot"]
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await district.run_timeline()
             calls = [document for topic, document in said if topic.endswith("/call")]
             assert [topic for topic, _ in said if topic.startswith("units/")] == [

@@ -31,7 +31,7 @@ class ZelloClient:
         """The answer to a command; events on the way are kept."""
         self._seq += 1
         await self.send(seq=self._seq, **message)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 answer = await self.next()
                 if isinstance(answer, dict) and answer.get("seq") == self._seq:
@@ -41,7 +41,7 @@ class ZelloClient:
 
     async def next(self) -> dict[str, Any] | tuple[int, int, int, bytes]:
         """The next message: JSON, or type, stream, packet and data of a binary one."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             data = await self.connection.recv()
         if isinstance(data, bytes):
             return (*struct.unpack(">BII", data[:9]), data[9:])
