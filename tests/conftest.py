@@ -11,12 +11,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("HUTONG_HELLO_INTERFACES", "127.0.0.1")  # tests stay on loopback
 
+from brokers import RunningBroker, running
+from demo import Demo, running_demo
+
 # The same examples in every run; `--hypothesis-profile=default` looks for new ones.
 hypothesis.settings.register_profile("same", derandomize=True, database=None)
 hypothesis.settings.load_profile("same")
-
-from brokers import RunningBroker, running
-from demo import Demo, running_demo
 
 
 @pytest.fixture(params=["embedded", "mosquitto"])
