@@ -62,7 +62,7 @@ _CHECKS: Mapping[str, Callable[[str], object]] = {
     ),
 }
 _UNIQUE_CODES = ("code", "business_group_code", "virtual_organization_code")
-_EDITABLE = frozenset({"name", *_CHECKS})
+_EDITABLE = frozenset({"name", "purpose_required", *_CHECKS})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,8 @@ class OrganizationRef:
 class Organization:
     """depth: 1 for a root. code: 12 digits. region: 6 or 12 digits of GB/T 2260.
     business_group_code, virtual_organization_code: 20 digits of GB/T 28181, types 215 and 216,
-    under which its points stand in a catalogue. jurisdiction: GeoJSON."""
+    under which its points stand in a catalogue. jurisdiction: GeoJSON. purpose_required: here and
+    below, whoever opens a picture says why."""
 
     id: str
     version: int
@@ -93,6 +94,7 @@ class Organization:
     business_group_code: str | None
     virtual_organization_code: str | None
     jurisdiction: Mapping[str, Any] | None
+    purpose_required: bool
 
     @property
     def ref(self) -> OrganizationRef:
@@ -112,6 +114,7 @@ class NewOrganization:
     business_group_code: str | None = None
     virtual_organization_code: str | None = None
     jurisdiction: Mapping[str, Any] | None = None
+    purpose_required: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +152,7 @@ _COLUMNS: Select[Any] = select(
     _O.business_group_code,
     _O.virtual_organization_code,
     _O.jurisdiction,
+    _O.purpose_required,
 )
 
 
@@ -283,6 +287,7 @@ def create(connection: Connection, principal: Principal, new: NewOrganization) -
         "path": path,
         "depth": parent.depth + 1 if parent else 1,
         "parent_id": parent.id if parent else None,
+        "purpose_required": new.purpose_required,
         **given,
         **jurisdiction_values(new.jurisdiction),
     }
@@ -299,8 +304,9 @@ def update(
     changes: Mapping[str, Any],
     version: int | None = None,
 ) -> Organization:
-    """Change name, region or a code. Needs `admin` at it. version: the one the caller read.
+    """Change name, region, a code or purpose_required. Needs `admin` at it.
 
+    version: the one the caller read.
     Raises: NotFound, Forbidden, Invalid, Conflict, VersionMismatch.
     """
     before = get(connection, principal, reference)
@@ -308,7 +314,8 @@ def update(
     rows.check_fields(changes, _EDITABLE)
     old = dataclasses.asdict(before)
     name = str(changes.get("name", before.name)).strip()
-    values = {"name": name, **{field: changes.get(field, old[field]) for field in _CHECKS}}
+    fields = ("purpose_required", *_CHECKS)
+    values = {"name": name, **{field: changes.get(field, old[field]) for field in fields}}
     # What an older version accepted stays until somebody changes it.
     given = {field: values[field] for field in _CHECKS if values[field] != old[field]}
     _check_names(name, given)

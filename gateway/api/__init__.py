@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI
 
-from gateway.api import audit, auth, codes, organizations, points, shares, users
+from gateway.api import audit, auth, codes, masks, organizations, points, shares, users
 from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
 from gateway.api.shortcut import PointsShortcut
@@ -16,12 +16,14 @@ CORE_ROUTERS = (
     auth.router,
     organizations.router,
     points.router,
+    masks.router,
     codes.router,
     shares.router,
     users.router,
     audit.router,
 )
-"""Session, organisations, points, codes, shares, users, audit: what the registry answers alone."""
+"""Session, organisations, points, masks, codes, shares, users, audit: what the registry answers
+alone."""
 
 
 def install_api(

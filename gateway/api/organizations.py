@@ -60,6 +60,7 @@ class OrganizationBody(Body):
     business_group_code: Text | None = None
     virtual_organization_code: Text | None = None
     jurisdiction: Geometry | None = None
+    purpose_required: bool = False
 
 
 class OrganizationPatch(Body):
@@ -73,6 +74,7 @@ class OrganizationPatch(Body):
     region: Text | None = None
     business_group_code: Text | None = None
     virtual_organization_code: Text | None = None
+    purpose_required: bool = False
 
 
 class MergeBody(Body):

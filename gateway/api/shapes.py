@@ -80,6 +80,7 @@ def organization_shape(organization: Organization, counts: Counts) -> Shape:
         "business_group_code": organization.business_group_code,
         "virtual_organization_code": organization.virtual_organization_code,
         "jurisdiction": organization.jurisdiction,
+        "purpose_required": organization.purpose_required,
         "counts": {
             "points": counts.points,
             "online": counts.online,

@@ -5,6 +5,7 @@ from registry.models.changes import CHANGES
 from registry.models.devices import DEVICES
 from registry.models.jobs import JOBS
 from registry.models.levels import APPLIED_LEVELS, LEVELS
+from registry.models.masks import POINT_MASKS
 from registry.models.organizations import ORGANIZATIONS
 from registry.models.patches import PATCH_MEMBERS, PATCHES
 from registry.models.point_counts import POINT_CELLS, POINT_COUNTS, UNCOUNTED_WRITES
@@ -31,6 +32,7 @@ __all__ = [
     "POINTS",
     "POINT_CELLS",
     "POINT_COUNTS",
+    "POINT_MASKS",
     "POINT_QUALITY",
     "ROLES",
     "SESSIONS",

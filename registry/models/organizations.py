@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.models.base import DOCUMENT, ID, PATH, Base, Versioned, table
@@ -13,6 +13,7 @@ class OrganizationRow(Versioned, Base):
 
     jurisdiction: GeoJSON Polygon or MultiPolygon, WGS-84; its area in whole m² and its box in
     degrees are kept beside it, so that few polygons need to be read for a point.
+    purpose_required: nobody opens a picture of its points, or of those below it, without a purpose.
     """
 
     __tablename__ = "organizations"
@@ -33,6 +34,7 @@ class OrganizationRow(Versioned, Base):
     south_deg: Mapped[float | None]
     east_deg: Mapped[float | None]
     north_deg: Mapped[float | None]
+    purpose_required: Mapped[bool] = mapped_column(server_default=false())
 
     __table_args__ = (
         CheckConstraint("kind IN ('district', 'station', 'workroom')", name="kind"),

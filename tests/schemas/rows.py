@@ -243,6 +243,15 @@ TABLES: dict[str, list[Row]] = {
             "faults": [],
         }
     ],
+    "point_masks": [
+        {
+            "point_id": YARD,
+            "version": 1,
+            "polygons": [[[0.1, 0.1], [0.5, 0.1], [0.5, 0.5]]],
+            "presets": {},
+            "updated_at": AT,
+        }
+    ],
     "shares": [
         {
             "id": known(51),
