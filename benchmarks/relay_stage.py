@@ -21,8 +21,7 @@ from fastapi import FastAPI
 from adapters.base import MediaSource
 from adapters.events import RtspSource, Secret
 from gateway.api.live import live_router
-from gateway.live import LiveService, LiveSettings
-from gateway.vision import PicturePool
+from gateway.live import LiveService, LiveSettings, View
 from simulators.rtsp_camera import RtspCameraSpec, RtspFleet
 
 USER, PASSWORD = "bench", "bench"
@@ -55,13 +54,13 @@ async def relay(urls: list[str], viewers: int) -> None:
     async def open_media(point_id: str, profile: str) -> MediaSource:
         return RtspSource(url=urls[int(point_id)], username=USER, password=Secret(PASSWORD))
 
-    async def allowed(user_id: str, point_id: str) -> bool:
+    async def allowed(view: View) -> bool:
         return True
 
     app = FastAPI()
     settings = LiveSettings(linger_s=0.1)
-    async with LiveService(open_media, allowed, settings=settings) as live, PicturePool() as pool:
-        app.include_router(live_router(live, pool), prefix="/api/v1")
+    async with LiveService(open_media, allowed, settings=settings) as live:
+        app.include_router(live_router(live), prefix="/api/v1")
         config = uvicorn.Config(
             app,
             ws="websockets-sansio",

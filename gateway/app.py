@@ -63,7 +63,8 @@ from gateway.interop.directory import Directory
 from gateway.interop.feed import Feed
 from gateway.interop.journal import Journal, Retention
 from gateway.interop.lease import BridgeLease
-from gateway.live import LiveService, NoSource
+from gateway.live import LiveService, NoSource, View
+from gateway.live.jpeg import jpeg_transform
 from gateway.roster import Roster
 from gateway.settings import Settings
 from gateway.startup import (
@@ -266,10 +267,15 @@ async def _application(
         except (NoCamera, NotFound):
             raise NoSource("this point has no camera") from None
 
-    live = await stack.enter_async_context(
-        LiveService(open_media, _rights(database), evidence=cameras.stream_seen)
-    )
     pictures = await stack.enter_async_context(PicturePool())
+    live = await stack.enter_async_context(
+        LiveService(
+            open_media,
+            _rights(database),
+            evidence=cameras.stream_seen,
+            jpeg=jpeg_transform(pictures),
+        )
+    )
     folder = node.settings.data_dir / "imports"
     background = Jobs(database, node=node.bus.node, folder=folder)
     stack.push_async_callback(background.close)
@@ -331,7 +337,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
         users.router,
         audit.router,
         jobs.router,
-        live_router(services.live, services.pictures),
+        live_router(services.live),
     ):
         app.include_router(router, prefix=API)
     app.include_router(health.router)
@@ -365,22 +371,23 @@ class _SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-def _rights(database: Database) -> Callable[[str, str], Awaitable[bool]]:
-    """May a user see a point's picture now? Raises: DatabaseAway when nobody can say."""
+def _rights(database: Database) -> Callable[[View], Awaitable[bool]]:
+    """May a user see a point's picture so now? Raises: DatabaseAway when nobody can say."""
 
-    def ask(connection: Connection, user_id: str, point_id: str) -> bool:
-        principal = stored_users.principal_of(connection, user_id)
+    def ask(connection: Connection, view: View) -> bool:
+        principal = stored_users.principal_of(connection, view.user_id)
         if principal is None:
             return False
         try:
-            point = stored_points.get(connection, principal, point_id)
+            point = stored_points.get(connection, principal, view.point_id)
         except NotFound:
             return False
-        clear = not point.masked or may_see_clear(principal, point.organization.path)
+        hidden = view.clear and point.masked
+        clear = not hidden or may_see_clear(principal, point.organization.path)
         return may_view(principal, point) and clear
 
-    async def allowed(user_id: str, point_id: str) -> bool:
-        return await database.read(lambda connection: ask(connection, user_id, point_id))
+    async def allowed(view: View) -> bool:
+        return await database.read(lambda connection: ask(connection, view))
 
     return allowed
 

@@ -33,7 +33,7 @@ from gateway.interop.directory import Directory
 from gateway.interop.feed import Feed
 from gateway.interop.journal import Journal
 from gateway.interop.lease import BridgeLease
-from gateway.live import LiveService
+from gateway.live import LiveService, View
 from gateway.vision import PicturePool
 from registry.database import Database
 
@@ -59,7 +59,7 @@ async def no_media(_point: str, _profile: str) -> MediaSource:
     raise AssertionError("no test here opens a stream")
 
 
-async def always(_user: str, _point: str) -> bool:
+async def always(_view: View) -> bool:
     return True
 
 

@@ -8,22 +8,20 @@ from fastapi import APIRouter, HTTPException, WebSocket, WebSocketDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from adapters.errors import AdapterError
 from gateway.live import LiveRefused, LiveService, LiveSession, ViewClosed
 from gateway.live.mjpeg import CONTENT_TYPE, mjpeg_parts
-from gateway.vision import PicturePool
 
 # What a viewer that does not read may take to hear that its view is over.
 FAREWELL_S = 1.0
 
 
-def live_router(service: LiveService, pool: PicturePool) -> APIRouter:
+def live_router(service: LiveService) -> APIRouter:
     """Routes under ``/live``; the app mounts them below its prefix."""
     router = APIRouter(prefix="/live", tags=["live"])
 
     @router.websocket("/{ticket}/frames")
-    async def frames(websocket: WebSocket, ticket: str) -> None:
-        await _view(websocket, service, ticket, "frames")
+    async def frames(websocket: WebSocket, ticket: str, codec: str | None = None) -> None:
+        await _view(websocket, service, ticket, "frames", codec)
 
     @router.websocket("/{ticket}/fmp4")
     async def fmp4(websocket: WebSocket, ticket: str) -> None:
@@ -35,7 +33,7 @@ def live_router(service: LiveService, pool: PicturePool) -> APIRouter:
             session = await service.redeem(ticket, "mjpeg")
         except LiveRefused as refused:
             raise HTTPException(refused.status, refused.reason) from None
-        return MjpegResponse(session, pool)
+        return MjpegResponse(session)
 
     return router
 
@@ -46,11 +44,10 @@ class MjpegResponse(Response):
 
     media_type = CONTENT_TYPE
 
-    def __init__(self, session: LiveSession, pool: PicturePool) -> None:
+    def __init__(self, session: LiveSession) -> None:
         super().__init__(headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
         self._session = session
-        self._pool = pool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
@@ -62,17 +59,23 @@ class MjpegResponse(Response):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send) -> None:
-        with contextlib.suppress(ViewClosed, AdapterError):
-            async for part in mjpeg_parts(self._session, self._pool):
+        with contextlib.suppress(ViewClosed):
+            async for part in mjpeg_parts(self._session):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
 
 
-async def _view(websocket: WebSocket, service: LiveService, token: str, transport: str) -> None:
+async def _view(
+    websocket: WebSocket,
+    service: LiveService,
+    token: str,
+    transport: str,
+    codec: str | None = None,
+) -> None:
     # Accepted first: a browser shows no close code of a handshake that was refused.
     await websocket.accept()
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
         try:
-            session = await service.redeem(token, transport)
+            session = await service.redeem(token, transport, codec)
         except LiveRefused as refused:
             await websocket.close(refused.code, refused.reason)
             return

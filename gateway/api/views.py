@@ -82,6 +82,7 @@ async def open_live(
             width=known.width if known else 0,
             height=known.height if known else 0,
         ),
+        purpose=body.purpose or "",
     )
     shape = {
         "ticket": ticket.token,

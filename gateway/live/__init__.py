@@ -4,14 +4,18 @@ from gateway.live.errors import (
     LimitReached,
     LiveRefused,
     NoSource,
+    NotOffered,
     RightLost,
     RightsUnknown,
     TicketInvalid,
 )
+from gateway.live.rights import View
 from gateway.live.service import LiveService, LiveSession
 from gateway.live.settings import LiveSettings
 from gateway.live.tickets import KnownProfile, Ticket
+from gateway.live.variants import StreamKey, Transform
 from gateway.live.viewer import ViewClosed
+from gateway.live.viewings import Viewing
 
 __all__ = [
     "KnownProfile",
@@ -21,9 +25,14 @@ __all__ = [
     "LiveSession",
     "LiveSettings",
     "NoSource",
+    "NotOffered",
     "RightLost",
     "RightsUnknown",
+    "StreamKey",
     "Ticket",
     "TicketInvalid",
+    "Transform",
+    "View",
     "ViewClosed",
+    "Viewing",
 ]

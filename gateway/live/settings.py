@@ -6,7 +6,8 @@ import dataclasses
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LiveSettings:
     """ticket_s: how long a ticket waits for its use. linger_s: how long an upstream outlives its
-    last viewer. max_waiting_units: what a slow viewer may owe before it skips to a keyframe.
+    last viewer. max_waiting_units: what a slow viewer may owe before it skips to a keyframe;
+    max_tapped_units: the same for what decodes a stream, whose pictures would come late otherwise.
     rights_interval_s: between two looks at a running view's right; rights_answer_s: how long one
     answer is awaited; rights_grace_s: how long the last known right counts without an answer.
     first_retry_s, max_retry_s: wait before an upstream is opened again, doubling in between.
@@ -16,6 +17,7 @@ class LiveSettings:
     max_tickets: int = 10_000
     max_viewers: int = 2_000
     max_waiting_units: int = 75
+    max_tapped_units: int = 15
     max_group_units: int = 750
     max_group_bytes: int = 32 * 1024 * 1024
     linger_s: float = 10.0

@@ -14,7 +14,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from adapters.base import MediaSource
 from adapters.events import RtspSource, Secret
 from gateway.api.live import live_router
-from gateway.live import LiveService, LiveSettings, NoSource
+from gateway.live import LiveService, LiveSettings, NoSource, View
+from gateway.live.jpeg import jpeg_transform
 from gateway.vision import PicturePool
 from simulators.rtsp_camera import RtspCamera, RtspFleet
 
@@ -30,13 +31,15 @@ class LiveGateway:
     """denied: points that nobody may see (any more). away: whether the registry is. passwords:
     what we believe of a point's camera where that is not true."""
 
-    def __init__(self, fleet: RtspFleet, settings: LiveSettings) -> None:
+    def __init__(self, fleet: RtspFleet, settings: LiveSettings, pool: PicturePool) -> None:
         self._fleet = fleet
         self.denied: set[str] = set()
         self.away = False
         self.passwords: dict[str, str] = {}
         self.port = 0
-        self.live = LiveService(self._open_media, self._allowed, settings=settings)
+        self.live = LiveService(
+            self._open_media, self._allowed, jpeg=jpeg_transform(pool), settings=settings
+        )
 
     async def _open_media(self, point_id: str, profile: str) -> MediaSource:
         it: RtspCamera | None = self._fleet.cameras.get(point_id)
@@ -48,10 +51,10 @@ class LiveGateway:
             password=Secret(self.passwords.get(point_id, it.spec.password)),
         )
 
-    async def _allowed(self, user_id: str, point_id: str) -> bool:
+    async def _allowed(self, view: View) -> bool:
         if self.away:
             raise ConnectionError("the database is away")
-        return point_id not in self.denied
+        return view.point_id not in self.denied
 
     def path(self, point_id: str, transport: str = "frames", profile: str = "main") -> str:
         """The address of a new ticket."""
@@ -69,10 +72,12 @@ class LiveGateway:
 async def gateway(
     fleet: RtspFleet, settings: LiveSettings | None = None
 ) -> AsyncIterator[LiveGateway]:
-    it = LiveGateway(fleet, settings or LiveSettings())
     app = FastAPI()
-    async with it.live, PicturePool() as pool:
-        app.include_router(live_router(it.live, pool), prefix="/api/v1")
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(PicturePool())
+        it = LiveGateway(fleet, settings or LiveSettings(), pool)
+        await stack.enter_async_context(it.live)
+        app.include_router(live_router(it.live), prefix="/api/v1")
         config = uvicorn.Config(
             app,
             ws="websockets-sansio",

@@ -1,6 +1,7 @@
 """Shares over HTTP: who is shown what, and that views close when a share ends."""
 
 import asyncio
+import dataclasses
 import types
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from adapters.events import Outcome, Result, RtspSource, Secret
 from gateway.agents.ptz_lock import PtzLocks
 from gateway.api import PREFIX, views
 from gateway.app import _rights
-from gateway.live import LiveService
+from gateway.live import LiveService, View
 from registry import devices
 from registry.devices import NewDevice
 from registry.partition import SYSTEM
@@ -212,10 +213,12 @@ async def test_a_share_carries_no_clear_view_and_ptz_only_when_named(core_api: C
     # A dispatcher where it is given is a viewer by it.
     assert (await receiver("POST", f"/points/{point}/ptz", {"pan": 0.5})).status == 403
     allowed = _rights(database)
-    assert await allowed(me, point)
+    view = View(user_id=me, point_id=point, clear=True)
+    assert await allowed(view)
     masked = {"masked": True}
     done = await admin("PATCH", f"/points/{point}", masked, headers={"If-Match": "*"})
     assert done.status == 200
     refused = await receiver("POST", f"/points/{point}/live", {})
     assert (refused.status, "masked" in refused.body["detail"]) == (403, True)
-    assert not await allowed(me, point)
+    assert not await allowed(view)
+    assert await allowed(dataclasses.replace(view, clear=False))

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from adapters.base import MediaSource
 from adapters.events import RtspSource
-from gateway.live import LiveService
+from gateway.live import LiveService, View
 from simulators.rtsp_camera import RtspCameraSpec, RtspFleet
 
 
@@ -85,7 +85,7 @@ async def test_a_stream_that_goes_through_pyav_says_so_to_its_viewers() -> None:
     async def open_media(point_id: str, profile: str) -> MediaSource:
         return RtspSource(url=f"rtsp://127.0.0.1:{port}/")
 
-    async def allowed(user_id: str, point_id: str) -> bool:
+    async def allowed(view: View) -> bool:
         return True
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)

@@ -41,7 +41,7 @@ class HandClock:
 
 async def settle() -> None:
     """Let everything that can run, run."""
-    for _ in range(30):
+    for _ in range(100):
         await asyncio.sleep(0)
 
 

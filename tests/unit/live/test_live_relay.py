@@ -19,6 +19,7 @@ from gateway.live import (
     RightLost,
     RightsUnknown,
     TicketInvalid,
+    View,
     ViewClosed,
 )
 
@@ -30,7 +31,7 @@ class Registry:
         self.answer: bool | None = True
         self.asked = 0
 
-    async def allowed(self, user_id: str, point_id: str) -> bool:
+    async def allowed(self, view: View) -> bool:
         self.asked += 1
         if self.answer is None:
             raise ConnectionError("the database is away")
