@@ -214,6 +214,22 @@ class LiveService:
         relay = self._relays.get(key)
         return relay.keyframe() if relay else None
 
+    @contextlib.asynccontextmanager
+    async def tap(self, key: StreamKey) -> AsyncIterator[Viewer]:
+        """View a stream for another use than showing it to one person; whose right that is, is
+        watched elsewhere. Who falls behind skips to a keyframe, as people do."""
+        viewer = Viewer(self.settings.max_tapped_units)
+        self._join(key, viewer)
+        try:
+            yield viewer
+        finally:
+            self._part(key, viewer)
+
+    def withdraw(self, token: str) -> None:
+        """A ticket is used up elsewhere."""
+        with contextlib.suppress(TicketInvalid):
+            self._book.redeem(token)
+
     def readers(self) -> dict[tuple[str, str], str]:
         """Who reads each open upstream, by point and profile: ``native``, ``pyav``, ``adapter``;
         empty while opening."""
@@ -311,14 +327,9 @@ class LiveService:
     async def _tap(
         self, parent: StreamKey, transform: Transform
     ) -> AsyncIterator[AsyncIterator[MediaItem]]:
-        """View a relay to make another of it. Who falls behind skips to a keyframe, as people."""
-        viewer = Viewer(self.settings.max_tapped_units)
-        self._join(parent, viewer)
-        try:
-            async with transformed(viewer, transform) as items:
-                yield items
-        finally:
-            self._part(parent, viewer)
+        """View a relay to make another of it."""
+        async with self.tap(parent) as viewer, transformed(viewer, transform) as items:
+            yield items
 
     async def _linger(self, key: StreamKey) -> None:
         await self._timing.sleep(self.settings.linger_s)
