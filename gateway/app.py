@@ -46,6 +46,7 @@ from gateway.api import (
     talk,
     users,
     views,
+    walls,
 )
 from gateway.api.background import Jobs
 from gateway.api.console import console_router
@@ -335,6 +336,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
         quality.router,
         shares.router,
         users.router,
+        walls.router,
         audit.router,
         jobs.router,
         live_router(services.live),

@@ -25,6 +25,7 @@ from registry.models import (
     ROLES,
     SHARES,
     SYSTEMS,
+    TOURS,
     UNITS,
 )
 from registry.paging import MAX_LIMIT, AnyRow, Page, decode_cursor, encode_cursor
@@ -526,6 +527,7 @@ def _owned(connection: Connection, organization_id: str) -> tuple[str, ...]:
         ("patches", PATCHES.c.organization_id),
         ("units", UNITS.c.organization_id),
         ("levels", LEVELS.c.organization_id),
+        ("tours", TOURS.c.organization_id),
         ("roles", ROLES.c.organization_id),
         ("shares", SHARES.c.owner_id),
         ("shares received", SHARES.c.receiver_id),

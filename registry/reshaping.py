@@ -30,6 +30,7 @@ from registry.models import (
     ROLES,
     SHARES,
     SYSTEMS,
+    TOURS,
     UNITS,
 )
 from registry.organizations import PARENT_KINDS, Organization
@@ -46,8 +47,8 @@ from registry.partition import (
 
 _O = ORGANIZATIONS.c
 _P = POINTS.c
-_OWNED: tuple[Table, ...] = (DEVICES, SYSTEMS, CHANNELS, PATCHES, UNITS, LEVELS)
-_NAMED: tuple[Table, ...] = (SYSTEMS, PATCHES, LEVELS)
+_OWNED: tuple[Table, ...] = (DEVICES, SYSTEMS, CHANNELS, PATCHES, UNITS, LEVELS, TOURS)
+_NAMED: tuple[Table, ...] = (SYSTEMS, PATCHES, LEVELS, TOURS)
 
 
 def move(
@@ -112,9 +113,9 @@ def merge(
     """Make two organisations of one kind into one: `into` succeeds the other, which is gone then.
     Answers the one that stays.
 
-    Its children, points, devices, systems, channels, patches, units, levels and roles become the
-    other's; polygons are united; a `clear_view`, which somebody gave for the one alone, ends.
-    Needs `admin` at an organisation that contains the other's parent and `into`.
+    Its children, points, devices, systems, channels, patches, units, levels, tours and roles
+    become the other's; polygons are united; a `clear_view`, which somebody gave for the one alone,
+    ends. Needs `admin` at an organisation that contains the other's parent and `into`.
     Raises: NotFound, Forbidden, VersionMismatch; Invalid where the two cannot be one; Conflict
     naming what both have.
     """

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI
 
-from gateway.api import audit, auth, codes, masks, organizations, points, shares, users
+from gateway.api import audit, auth, codes, masks, organizations, points, shares, users, walls
 from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
 from gateway.api.shortcut import PointsShortcut
@@ -20,10 +20,11 @@ CORE_ROUTERS = (
     codes.router,
     shares.router,
     users.router,
+    walls.router,
     audit.router,
 )
-"""Session, organisations, points, masks, codes, shares, users, audit: what the registry answers
-alone."""
+"""Session, organisations, points, masks, codes, shares, users, walls, audit: what the registry
+answers alone."""
 
 
 def install_api(

@@ -15,6 +15,7 @@ from registry.models.shares import SHARES
 from registry.models.systems import CHANNELS, SYSTEMS
 from registry.models.units import UNIT_ADDRESSES, UNITS
 from registry.models.users import ROLES, SESSIONS, USERS
+from registry.models.walls import TOUR_GROUPS, TOUR_STOPS, TOURS, WALL_PLACES, WALLS
 
 METADATA = Base.metadata
 
@@ -38,8 +39,13 @@ __all__ = [
     "SESSIONS",
     "SHARES",
     "SYSTEMS",
+    "TOURS",
+    "TOUR_GROUPS",
+    "TOUR_STOPS",
     "UNCOUNTED_WRITES",
     "UNITS",
     "UNIT_ADDRESSES",
     "USERS",
+    "WALLS",
+    "WALL_PLACES",
 ]

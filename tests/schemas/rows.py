@@ -279,6 +279,22 @@ TABLES: dict[str, list[Row]] = {
             **MADE,
         },
     ],
+    "walls": [{"id": known(81), "user_id": CHIEF, "name": "值班室", "tiles": 4, **MADE}],
+    "wall_places": [
+        {"wall_id": known(81), "place": place, "point_id": point}
+        for place, point in ((0, GATE), (3, CORNER))
+    ],
+    "tours": [
+        {"id": known(82), "organization_id": STATION, "name": "夜巡", "dwell_s": 15, **MADE}
+    ],
+    "tour_groups": [
+        {"tour_id": known(82), "position": turn, "name": name}
+        for turn, name in enumerate(("一组", "二组"))
+    ],
+    "tour_stops": [
+        {"tour_id": known(82), "turn": turn, "place": 0, "point_id": point}
+        for turn, point in enumerate((GATE, YARD))
+    ],
     "jobs": [
         {
             "id": known(61),
