@@ -18,7 +18,7 @@ from adapters.media import ThreadSlots, open_stream
 
 Result = TypeVar("Result")
 
-_DECODERS = {"avc1": "h264", "hvc1": "hevc"}
+_DECODERS = {"avc1": "h264", "hvc1": "hevc", "jpeg": "mjpeg"}
 # Quantiser of the JPEG encoder, 2 (best) to 31.
 _QUANTISER = "4"
 
