@@ -76,8 +76,7 @@ async def test_birth_is_retained_and_the_will_says_offline(broker: RunningBroker
         assert status["roles"] == ["agent"]
         link = bus._link
         assert link is not None
-        assert link._socket is not None
-        link._socket.shutdown(2)  # no DISCONNECT: only the will can tell
+        link.abort()  # no DISCONNECT: only the will can tell
         task.cancel()
         await wait_until(lambda: not presence.believes("dies", bus.epoch), timeout_s=15)
 
@@ -286,11 +285,12 @@ async def test_a_disowned_state_is_never_sent_again(broker: RunningBroker) -> No
         await link.close()
         await wait_until(lambda: bus.counters.connects == 2)
         bus.set_state("hutong/v1/org/patches/state/d/q", {})
-        heard: list[bytes] = []
-        async with connect(broker.address, "r", lambda _t, p: heard.append(p)) as reader:
+        heard: list[tuple[str, bytes]] = []
+        async with connect(broker.address, "r", lambda t, p: heard.append((t, p))) as reader:
             await reader.subscribe("hutong/v1/org/patches/state/#", 1)
-            await wait_until(lambda: len(heard) == 2)
-        assert b'{"floor":"taken"}' not in heard
+            # One that is set just now may come twice: as it happens, and as it is kept.
+            await wait_until(lambda: len({t for t, _ in heard}) == 2)
+        assert b'{"floor":"taken"}' not in [p for _, p in heard]
 
 
 async def test_leaving_says_offline_and_all_that_was_still_to_be_said(
@@ -346,7 +346,7 @@ async def test_who_only_looks_on_is_called_when_the_answer_of_others_is_on_its_w
         def look(topic: str, _payload: bytes) -> None:
             seen.append(topic)
             assert bus._link is not None
-            unsent.append(bus._link._client.want_write())
+            unsent.append(bus._link.unwritten)
 
         def reply(_topic: str, _payload: bytes) -> None:
             bus.publish("hutong/v1/answer", b"{}")

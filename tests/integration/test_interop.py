@@ -139,7 +139,7 @@ async def test_the_radio_unkeys_within_its_lease_when_the_bridge_dies_in_the_mid
         await wait_until(lambda: heard.frames > 2)
         link = lab.bridge_bus._link
         assert link is not None
-        link._socket.shutdown(2)  # type: ignore[union-attr]  # as kill -9 would: no goodbye
+        link.abort()  # as kill -9 would: no goodbye
         lab.bridge_task.cancel()
         gone_s = time.monotonic()
         heard = await lab.listener.wait_heard(ended=True)
