@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import dataclasses
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 
 import structlog
@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from adapters import events as seam
 from adapters.base import MediaSource
+from adapters.errors import NotSupported
 from gateway.access.audit import Audit
 from gateway.access.roles import may_see_clear, may_view
 from gateway.access.secrets import Sealer
@@ -37,6 +38,7 @@ from gateway.api import (
     install_middleware,
     jobs,
     levels,
+    masks,
     organizations,
     patches,
     points,
@@ -65,7 +67,10 @@ from gateway.interop.feed import Feed
 from gateway.interop.journal import Journal, Retention
 from gateway.interop.lease import BridgeLease
 from gateway.live import LiveService, NoSource, View
+from gateway.live.covers import Covers
 from gateway.live.jpeg import jpeg_transform
+from gateway.live.masking import Masking
+from gateway.live.whereabouts import Presets, Whereabouts
 from gateway.roster import Roster
 from gateway.settings import Settings
 from gateway.startup import (
@@ -81,10 +86,12 @@ from gateway.startup import (
 )
 from gateway.vision import PicturePool, available
 from registry import jobs as stored_jobs
+from registry import masks as stored_masks
 from registry import points as stored_points
 from registry import users as stored_users
 from registry.database import Connection, Database
 from registry.errors import DatabaseAway, DatabaseUnusable, NotFound
+from registry.masks import Masks
 
 log = structlog.get_logger("gateway")
 
@@ -269,11 +276,14 @@ async def _application(
             raise NoSource("this point has no camera") from None
 
     pictures = await stack.enter_async_context(PicturePool())
+    covers = await stack.enter_async_context(_covers(database, cameras))
+    masking_threads = await stack.enter_async_context(PicturePool())
     live = await stack.enter_async_context(
         LiveService(
             open_media,
             _rights(database),
             evidence=cameras.stream_seen,
+            masking=Masking(covers, masking_threads),
             jpeg=jpeg_transform(pictures),
         )
     )
@@ -295,6 +305,7 @@ async def _application(
             cameras=cameras,
             live=live,
             pictures=pictures,
+            covers=covers,
             jobs=background,
             nudge=roster.nudge,
             systems=roster.agents.systems,
@@ -324,6 +335,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
         exchange.router,
         organizations.router,
         points.router,
+        masks.router,
         codes.router,
         views.router,
         devices.router,
@@ -392,6 +404,18 @@ def _rights(database: Database) -> Callable[[View], Awaitable[bool]]:
         return await database.read(lambda connection: ask(connection, view))
 
     return allowed
+
+
+def _covers(database: Database, cameras: Cameras) -> Covers:
+    """What is hidden of each point's picture now."""
+
+    async def read(point_ids: Collection[str]) -> Mapping[str, Masks]:
+        return await database.read(lambda c: stored_masks.of_points(c, point_ids))
+
+    async def ask(point_id: str) -> Presets:
+        raise NotSupported("no camera says where it stands")
+
+    return Covers(read, Whereabouts(ask))
 
 
 # --- running --------------------------------------------------------------------------------------

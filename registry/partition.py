@@ -49,12 +49,13 @@ SHARED_POINTS = POINTS.alias("shared_points")
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """A role at an organisation. path: its slug path, "" for the whole registry.
-    ends_at: the grant is nothing from then on."""
+    ends_at: the grant is nothing from then on. purpose: what `clear_view` was given for."""
 
     role: Role
     organization_id: str
     path: str
     ends_at: datetime | None = None
+    purpose: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

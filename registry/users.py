@@ -301,7 +301,7 @@ def principal_of(connection: Connection, user_id: str) -> Principal | None:
     if row is None:
         return None
     granted = connection.execute(
-        select(_R.role, _R.ends_at, _O.id, _O.path)
+        select(_R.role, _R.ends_at, _R.purpose, _O.id, _O.path)
         .join_from(ROLES, ORGANIZATIONS, _R.organization_id == _O.id)
         .where(_R.user_id == user_id, or_(_R.ends_at.is_(None), _R.ends_at > now()))
         .order_by(_O.path, _R.role)
@@ -311,7 +311,11 @@ def principal_of(connection: Connection, user_id: str) -> Principal | None:
         name=row.name,
         grants=tuple(
             Grant(
-                role=Role(each.role), organization_id=each.id, path=each.path, ends_at=each.ends_at
+                role=Role(each.role),
+                organization_id=each.id,
+                path=each.path,
+                ends_at=each.ends_at,
+                purpose=each.purpose,
             )
             for each in granted
         ),

@@ -8,6 +8,7 @@ from registry.partition import (
     SEE_PICTURES,
     Principal,
     Role,
+    contains,
     require,
     top_paths,
 )
@@ -33,6 +34,16 @@ def may_move(principal: Principal, point: Point) -> bool:
 def may_see_clear(principal: Principal, path: str) -> bool:
     """Masked points in clear. An admin may not, unless given the role like anybody else."""
     return principal.may({Role.CLEAR_VIEW}, path)
+
+
+def purpose_of_clear_view(principal: Principal, path: str) -> str:
+    """What `may_see_clear` was given for here, empty where it was not."""
+    given = (
+        each.purpose
+        for each in principal.grants
+        if each.role is Role.CLEAR_VIEW and contains(each.path, path)
+    )
+    return next(given, "")
 
 
 def may_dispatch(principal: Principal, path: str) -> bool:
@@ -63,5 +74,6 @@ __all__ = [
     "may_see_clear",
     "may_see_pictures",
     "may_view",
+    "purpose_of_clear_view",
     "require",
 ]

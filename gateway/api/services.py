@@ -18,6 +18,7 @@ from gateway.interop.bridge import Bridge
 from gateway.interop.feed import Feed
 from gateway.interop.journal import Journal
 from gateway.live import LiveService
+from gateway.live.covers import Covers
 from gateway.live.snapshots import Snapshots
 from gateway.vision import PicturePool
 from registry.database import Database
@@ -27,7 +28,8 @@ from registry.database import Database
 class Services:
     """nudge: tells the roster that something was written. systems: this node's radio agents by
     system id. fleet: its devices. rounds: of video quality diagnosis, where this node makes any.
-    history: the journal's database. bridge, journal: where this node has them."""
+    history: the journal's database. bridge, journal: where this node has them. covers: what is
+    hidden of pictures; without them a masked point is shown to nobody who may not see it clear."""
 
     bus: Bus
     feed: Feed
@@ -42,6 +44,7 @@ class Services:
     history: Database | None = None
     bridge: Bridge | None = None
     journal: Journal | None = None
+    covers: Covers | None = None
     ptz_locks: PtzLocks = dataclasses.field(default_factory=PtzLocks)
     snapshots: Snapshots = dataclasses.field(init=False)
 
@@ -51,6 +54,7 @@ class Services:
             open_media=lambda point_id, profile: self.cameras.open_media(point_id, profile),
             keyframe=lambda point_id, profile: self.live.keyframe(point_id, profile),
             pool=self.pictures,
+            covers=self.covers,
         )
 
 

@@ -3,26 +3,27 @@
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import Field
 
 from adapters.errors import NotSupported
-from gateway.access.roles import may_see_clear, may_view
 from gateway.agents.cameras import NoCamera
 from gateway.api import ptz
 from gateway.api.bodies import Body, Text
-from gateway.api.context import Context, CurrentContext, CurrentPrincipal
+from gateway.api.context import CurrentContext, CurrentPrincipal
 from gateway.api.services import CurrentServices
 from gateway.api.shapes import answer, timestamp
-from gateway.live import KnownProfile
+from gateway.api.sight import picture_of, record_sight
+from gateway.live import KnownProfile, LiveRefused
 from gateway.vision import VisionUnavailable
-from registry import points
-from registry.errors import Conflict, Forbidden
-from registry.partition import Principal
-from registry.points import Point
+from gateway.vision.masking import fitted
+from registry.errors import Conflict
+from registry.sources import Profile
 
 router = APIRouter(prefix="/points", tags=["live"])
 router.include_router(ptz.router)
+
+Purpose = Annotated[Text, Field(max_length=400)]
 
 CODECS = {"h264": "avc1", "h265": "hvc1", "jpeg": "jpeg"}
 
@@ -31,31 +32,7 @@ class LiveBody(Body):
     """purpose: why the caller looks; recorded."""
 
     profile: Literal["main", "sub"] = "main"
-    purpose: Annotated[Text, Field(max_length=400)] | None = None
-
-
-async def _picture_of(context: Context, principal: Principal, point_id: str) -> Point:
-    """The point, where the caller may see its picture.
-
-    Raises: NotFound outside the partition; Forbidden without the role, and for a masked point:
-    what cannot be masked yet is shown in clear to nobody without that right.
-    """
-    point = await context.database.read(lambda c: points.get(c, principal, point_id))
-    path = point.organization.path
-    if not may_view(principal, point):
-        raise Forbidden("seeing pictures needs the role viewer, dispatcher or admin here")
-    if point.masked and not may_see_clear(principal, path):
-        raise Forbidden("this point is masked: its picture needs the right clear_view")
-    if point.device_id is None:
-        raise Conflict("this point has no camera: no source is bound to it")
-    return point
-
-
-async def _record(
-    context: Context, principal: Principal, point: Point, action: str, details: dict[str, object]
-) -> None:
-    owner = point.organization
-    await context.audit.record(principal, action, "point", point.id, owner, details)
+    purpose: Purpose | None = None
 
 
 @router.post("/{point_id}/live", status_code=201)
@@ -67,23 +44,24 @@ async def open_live(
     principal: CurrentPrincipal,
 ) -> Response:
     """A ticket for one stream, from last knowledge, without waiting for the camera."""
-    point = await _picture_of(context, principal, point_id)
+    sight = await picture_of(context, principal, point_id, body.purpose)
+    point = sight.point
     profiles = {each.name: each for each in point.profiles}
     name = body.profile if body.profile in profiles else "main"
     known = profiles.get(name)
-    details: dict[str, object] = {"profile": name, "purpose": body.purpose or ""}
-    await _record(context, principal, point, "open_live", details)
-    ticket = services.live.issue(
-        principal.user_id,
-        point.id,
-        name,
-        KnownProfile(
-            codec=CODECS.get(known.codec) if known else None,
-            width=known.width if known else 0,
-            height=known.height if known else 0,
-        ),
-        purpose=body.purpose or "",
-    )
+    details: dict[str, object] = {"profile": name, "purpose": sight.purpose}
+    await record_sight(context, principal, sight, "open_live", details)
+    try:
+        ticket = services.live.issue(
+            principal.user_id,
+            point.id,
+            name,
+            _known(known, clear=sight.clear),
+            clear=sight.clear,
+            purpose=sight.purpose,
+        )
+    except LiveRefused as refused:
+        raise HTTPException(refused.status, refused.reason) from None
     shape = {
         "ticket": ticket.token,
         "expires_at": timestamp(ticket.expires_at),
@@ -96,6 +74,17 @@ async def open_live(
     return answer(shape, status=201)
 
 
+def _known(profile: Profile | None, *, clear: bool) -> KnownProfile:
+    """What is known of what will be shown. clear: as the camera sends it; else as it is masked."""
+    if profile is None:
+        return KnownProfile(codec=None if clear else "avc1")
+    if not clear:
+        width, height = fitted(profile.width, profile.height)
+        return KnownProfile(codec="avc1", width=width, height=height)
+    codec = CODECS.get(profile.codec)
+    return KnownProfile(codec=codec, width=profile.width, height=profile.height)
+
+
 @router.get("/{point_id}/snapshot.jpg")
 async def snapshot(
     point_id: str,
@@ -103,13 +92,14 @@ async def snapshot(
     services: CurrentServices,
     principal: CurrentPrincipal,
     width: Annotated[int | None, Query(ge=64, le=1920)] = None,
+    purpose: Annotated[Purpose | None, Query()] = None,
 ) -> Response:
     """A picture not older than 5 s: the device's own, else a keyframe of its stream; the header
     `Hutong-Picture` says which, `Hutong-Picture-Reason` why not its own. width: pixels."""
-    point = await _picture_of(context, principal, point_id)
-    await _record(context, principal, point, "snapshot", {"width": width})
+    sight = await picture_of(context, principal, point_id, purpose)
+    await record_sight(context, principal, sight, "snapshot", {"width": width})
     try:
-        picture = await services.snapshots.take(point.id, width)
+        picture = await services.snapshots.take(sight.point.id, width, clear=sight.clear)
     except NoCamera:
         raise Conflict("this point has no camera: no source is bound to it") from None
     except VisionUnavailable as error:

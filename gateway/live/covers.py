@@ -91,11 +91,9 @@ class Covers:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def of(self, point_id: str) -> Cover:
-        """For one picture, taken after this was asked and before it is asked again: who shows it
-        asks twice and hides what either says. Raises: DatabaseAway and such."""
-        masks = (await self._read([point_id])).get(point_id)
-        return cover_of(masks, self.whereabouts.at(point_id))
+    async def masks(self, point_id: str) -> Masks | None:
+        """Those of now; None where the point is gone. Raises: DatabaseAway and such."""
+        return (await self._read([point_id])).get(point_id)
 
     @contextlib.asynccontextmanager
     async def watch(self, point_id: str) -> AsyncIterator[Watched]:
@@ -124,7 +122,7 @@ class Covers:
 
     async def _first(self, point_id: str) -> Masks | None:
         try:
-            return (await self._read([point_id])).get(point_id)
+            return await self.masks(point_id)
         except AdapterError:
             raise
         except Exception:

@@ -45,12 +45,6 @@ class Whereabouts:
         self._moving: Counter[str] = Counter()
         self._moves: Counter[str] = Counter()
 
-    def at(self, point_id: str) -> Presets:
-        """Where it stands as far as is known; nowhere while nobody watches."""
-        presets, _since_s, read_s = self._known.get(point_id, (NOWHERE, 0.0, 0.0))
-        fresh = self._clock() - read_s <= INTERVAL_S + ANSWER_S
-        return presets if fresh and not self._moving[point_id] else NOWHERE
-
     def stood_at(self, point_id: str, moment_s: float, before_s: float) -> Presets | None:
         """Where it stood from before_s ahead of a moment, by the clock, up to it. None while that
         is not known yet: nobody has read the position since."""
@@ -58,6 +52,16 @@ class Whereabouts:
         if self._moving[point_id] or not presets or moment_s - before_s < since_s:
             return NOWHERE
         return presets if read_s >= moment_s else None
+
+    async def ask(self, point_id: str) -> Presets:
+        """Where it stands just now; nowhere while it is moved, or where it does not say."""
+        moves = self._moves[point_id]
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                found = await self._ask(point_id)
+        except Exception:
+            return NOWHERE  # whatever keeps the camera from answering
+        return NOWHERE if self._moving[point_id] or moves != self._moves[point_id] else found
 
     @contextlib.contextmanager
     def moves(self, point_id: str) -> Iterator[None]:
@@ -85,7 +89,7 @@ class Whereabouts:
         finally:
             self._watchers[point_id] -= 1
             if not self._watchers[point_id]:
-                del self._watchers[point_id], self._moves[point_id]
+                del self._watchers[point_id]
                 task = self._polls.pop(point_id)
                 task.cancel()
                 await asyncio.wait([task])

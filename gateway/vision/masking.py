@@ -68,6 +68,14 @@ def mask_jpeg(data: bytes, cover: Cover, quality: int = 90) -> bytes:
     return bytes(encoded)
 
 
+def blank_jpeg(width: int) -> bytes:
+    """A JPEG, 16 to 9, that shows nothing. Raises: VisionUnavailable."""
+    cv2 = opencv()
+    pixels = np.full((max(1, width * 9 // 16), width, 3), _LUMA, np.uint8)
+    _written, encoded = cv2.imencode(".jpg", pixels)
+    return bytes(encoded)
+
+
 def paint(frame: av.VideoFrame, cover: Cover, width: int, height: int) -> av.VideoFrame:
     """The frame as yuv420p of this size, both even, with what is covered painted over."""
     frame = frame.reformat(width=width, height=height, format="yuv420p")
