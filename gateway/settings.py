@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from gateway.bus.link import parse_broker_url
+from gateway.live.mediaserver.settings import MediaServerSettings, addresses
 
 FILE = "hutong.toml"
 PREFIX = "HUTONG_"
@@ -49,6 +50,11 @@ class Settings(BaseSettings):
     insecure_http: bool = False
     secret_key: SecretStr | None = None
     media_server_url: str = ""
+    webrtc_addresses: str = ""
+    media_server_whep_url: str = ""
+    media_server_hls_url: str = ""
+    media_server_rtsp_url: str = ""
+    media_feed_url: str = ""
     hello_interfaces: str = ""
     diagnosis_period_s: float = Field(default=14_400, ge=0, le=31 * 86_400)
     journal_events_days: float = Field(default=180, ge=1, le=36_500)
@@ -104,6 +110,20 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
     @property
+    def media_servers(self) -> MediaServerSettings | None:
+        """None without any. Raises: ValueError, which `load` has told already."""
+        control = addresses(self.media_server_url)
+        if not control:
+            return None
+        return MediaServerSettings(
+            control=control,
+            whep=addresses(self.media_server_whep_url),
+            hls=addresses(self.media_server_hls_url),
+            rtsp=addresses(self.media_server_rtsp_url),
+            feed=self.media_feed_url,
+        )
+
+    @property
     def hears_hello_on(self) -> tuple[str, ...] | None:
         """Own IPv4 addresses on which devices are heard to announce themselves; empty for all,
         None for none."""
@@ -115,6 +135,28 @@ class Settings(BaseSettings):
         if self.database_url is not None and self.database_url.get_secret_value():
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data_dir.absolute() / 'hutong.db'}"
+
+    @field_validator("webrtc_addresses")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for part in _parts(value):
+            ipaddress.ip_address(part)
+        return value
+
+    @property
+    def meets_peers_on(self) -> tuple[str, ...]:
+        """This machine's addresses for WebRTC: those that are set, else the one that HTTP has;
+        empty for all but loopback."""
+        if self.webrtc_addresses:
+            return tuple(_parts(self.webrtc_addresses))
+        if self.http_host == "localhost":
+            return ("127.0.0.1",)
+        try:
+            address = ipaddress.ip_address(self.http_host)
+        except ValueError:
+            return ()
+        behind = address.is_loopback and bool(self.trusted_proxies)
+        return () if behind or address.is_unspecified else (self.http_host,)
 
     @property
     def loopback_only(self) -> bool:
@@ -143,6 +185,10 @@ def load(**changes: object) -> Settings:
     except OSError as error:
         raise SettingsError(f"{FILE} cannot be read: {error.strerror}") from None
     _check_listening(settings)
+    try:
+        _ = settings.media_servers
+    except ValueError as error:
+        raise SettingsError(f"HUTONG_MEDIA_SERVER_URL and what goes with it: {error}") from None
     return settings
 
 

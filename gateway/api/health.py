@@ -60,6 +60,7 @@ def _figures(services: Services) -> Iterable[tuple[str, float]]:
     yield from _interop_figures(services)
     yield from _fleet_figures(services)
     yield from _diagnosis_figures(services)
+    yield from _media_server_figures(services)
 
 
 def _interop_figures(services: Services) -> Iterable[tuple[str, float]]:
@@ -92,6 +93,17 @@ def _diagnosis_figures(services: Services) -> Iterable[tuple[str, float]]:
     yield "hutong_diagnosis_points", rounds.points
     yield "hutong_diagnosis_under_way", rounds.under_way
     yield "hutong_diagnosis_late_seconds", rounds.late_s()
+
+
+def _media_server_figures(services: Services) -> Iterable[tuple[str, float]]:
+    if (media := services.media) is None:
+        return
+    for name, value in dataclasses.asdict(media.counters).items():
+        yield f"hutong_media_servers_{name}_total", value
+    yield "hutong_media_servers", len(media.servers)
+    yield "hutong_media_servers_ready", sum(server.ready for server in media.servers)
+    yield "hutong_media_servers_readers", media.readers
+    yield "hutong_media_servers_fed", media.feed.reading
 
 
 def _found_lines(services: Services) -> list[str]:

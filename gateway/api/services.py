@@ -19,7 +19,9 @@ from gateway.interop.feed import Feed
 from gateway.interop.journal import Journal
 from gateway.live import LiveService
 from gateway.live.covers import Covers
+from gateway.live.mediaserver import MediaServers
 from gateway.live.snapshots import Snapshots
+from gateway.live.whep import WhepViews
 from gateway.vision import PicturePool
 from registry.database import Database
 
@@ -29,7 +31,8 @@ class Services:
     """nudge: tells the roster that something was written. systems: this node's radio agents by
     system id. fleet: its devices. rounds: of video quality diagnosis, where this node makes any.
     history: the journal's database. bridge, journal: where this node has them. covers: what is
-    hidden of pictures; without them a masked point is shown to nobody who may not see it clear."""
+    hidden of pictures; without them a masked point is shown to nobody who may not see it clear.
+    media: external media servers, where there are any."""
 
     bus: Bus
     feed: Feed
@@ -45,6 +48,8 @@ class Services:
     bridge: Bridge | None = None
     journal: Journal | None = None
     covers: Covers | None = None
+    peers: WhepViews | None = None
+    media: MediaServers | None = None
     ptz_locks: PtzLocks = dataclasses.field(default_factory=PtzLocks)
     snapshots: Snapshots = dataclasses.field(init=False)
 

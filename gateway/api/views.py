@@ -11,10 +11,11 @@ from gateway.agents.cameras import NoCamera
 from gateway.api import ptz
 from gateway.api.bodies import Body, Text
 from gateway.api.context import CurrentContext, CurrentPrincipal
-from gateway.api.services import CurrentServices
+from gateway.api.services import CurrentServices, Services
 from gateway.api.shapes import answer, timestamp
-from gateway.api.sight import picture_of, record_sight
-from gateway.live import KnownProfile, LiveRefused
+from gateway.api.sight import Sight, picture_of, record_sight
+from gateway.live import KnownProfile, LiveRefused, Ticket
+from gateway.live.mediaserver import Handed
 from gateway.vision import VisionUnavailable
 from gateway.vision.masking import fitted
 from registry.errors import Conflict
@@ -62,6 +63,7 @@ async def open_live(
         )
     except LiveRefused as refused:
         raise HTTPException(refused.status, refused.reason) from None
+    handed = await _handed(services, sight, ticket)
     shape = {
         "ticket": ticket.token,
         "expires_at": timestamp(ticket.expires_at),
@@ -69,9 +71,21 @@ async def open_live(
         "codec": ticket.known.codec,
         "width": ticket.known.width,
         "height": ticket.known.height,
-        "urls": ticket.urls(),
+        "urls": ticket.urls() | (handed.urls if handed else {}),
+        "media_server": handed and {"token": handed.token or None, "reason": handed.reason},
     }
     return answer(shape, status=201)
+
+
+async def _handed(services: Services, sight: Sight, ticket: Ticket) -> Handed | None:
+    """Where a media server has the stream; None where there is no media server at all."""
+    if services.media is None:
+        return None
+    if sight.point.masked:
+        return Handed(reason="a masked point is not handed to a media server")
+    if ticket.known.codec == "jpeg":
+        return Handed(reason="a stream of single pictures is not handed to a media server")
+    return await services.media.hand_out(ticket)
 
 
 def _known(profile: Profile | None, *, clear: bool) -> KnownProfile:
