@@ -468,6 +468,14 @@ class SetClock(Command):
     """Set the device's clock to this machine's time. An empty address: the device as a whole."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RequestKeyframe(Command):
+    """Have a stream of the source go on with a keyframe, for who has just begun to watch it.
+    profile: ``main`` or ``sub``."""
+
+    profile: str = "main"
+
+
 class Result(enum.StrEnum):
     DONE = "done"
     BUSY = "busy"

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from adapters import events as seam
 from adapters.base import MediaSource
-from adapters.errors import NotSupported
+from adapters.errors import NotSupported, Unreachable
 from gateway.access.audit import Audit
 from gateway.access.roles import may_see_clear, may_view
 from gateway.access.secrets import Sealer
@@ -54,6 +54,7 @@ from gateway.api.background import Jobs
 from gateway.api.console import console_router
 from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
+from gateway.api.jwks import jwks_router
 from gateway.api.live import live_router
 from gateway.api.services import Services
 from gateway.bus.client import Bus
@@ -66,10 +67,12 @@ from gateway.interop.directory import Directory
 from gateway.interop.feed import Feed
 from gateway.interop.journal import Journal, Retention
 from gateway.interop.lease import BridgeLease
-from gateway.live import LiveService, NoSource, View
+from gateway.live import LiveService, NoSource, View, Viewing
 from gateway.live.covers import Covers
 from gateway.live.jpeg import jpeg_transform
 from gateway.live.masking import Masking
+from gateway.live.mediaserver import KeyRing, MediaServers
+from gateway.live.whep import WhepViews
 from gateway.live.whereabouts import Presets, Whereabouts
 from gateway.roster import Roster
 from gateway.settings import Settings
@@ -92,6 +95,7 @@ from registry import users as stored_users
 from registry.database import Connection, Database
 from registry.errors import DatabaseAway, DatabaseUnusable, NotFound
 from registry.masks import Masks
+from registry.partition import SYSTEM
 
 log = structlog.get_logger("gateway")
 
@@ -275,18 +279,35 @@ async def _application(
         except (NoCamera, NotFound):
             raise NoSource("this point has no camera") from None
 
+    async def ask_keyframe(point_id: str, profile: str) -> None:
+        try:
+            await cameras.request_keyframe(point_id, profile)
+        except (NoCamera, NotFound, DatabaseAway):
+            raise Unreachable("it cannot be asked now") from None
+
     pictures = await stack.enter_async_context(PicturePool())
     covers = await stack.enter_async_context(_covers(database, cameras))
     masking_threads = await stack.enter_async_context(PicturePool())
+
+    media: MediaServers | None = None
+
+    def opened(viewing: Viewing) -> None:
+        if media is not None:
+            media.used_here(viewing.id)
+
     live = await stack.enter_async_context(
         LiveService(
             open_media,
             _rights(database),
             evidence=cameras.stream_seen,
+            ask_keyframe=ask_keyframe,
             masking=Masking(covers, masking_threads),
             jpeg=jpeg_transform(pictures),
+            opened=opened,
         )
     )
+    media = await _media_servers(stack, node, sealer, live)
+    peers = await stack.enter_async_context(WhepViews(live, node.settings.meets_peers_on))
     folder = node.settings.data_dir / "imports"
     background = Jobs(database, node=node.bus.node, folder=folder)
     stack.push_async_callback(background.close)
@@ -306,6 +327,7 @@ async def _application(
             live=live,
             pictures=pictures,
             covers=covers,
+            peers=peers,
             jobs=background,
             nudge=roster.nudge,
             systems=roster.agents.systems,
@@ -314,8 +336,38 @@ async def _application(
             history=node.history,
             bridge=node.bridge,
             journal=node.journal,
+            media=media,
         ),
     )
+
+
+async def _media_servers(
+    stack: contextlib.AsyncExitStack, node: Node, sealer: Sealer, live: LiveService
+) -> MediaServers | None:
+    """The external media servers, where any is set; the stack closes them. Raises: CannotStart."""
+    settings, database = node.settings.media_servers, node.database
+    if settings is None:
+        return None
+
+    async def unmasked(point_id: str) -> bool:
+        point = await database.read(lambda c: stored_points.get(c, SYSTEM, point_id))
+        return not point.masked
+
+    servers = MediaServers(
+        settings,
+        live=live,
+        keys=KeyRing(sealer.derive),
+        node=node.bus.node,
+        allowed=_rights(database),
+        unmasked=unmasked,
+    )
+    try:
+        return await stack.enter_async_context(servers)
+    except OSError as error:
+        raise CannotStart(
+            f"what media servers read cannot be served ({error.strerror or error}): "
+            "set HUTONG_MEDIA_FEED_URL to a free port of this machine"
+        ) from None
 
 
 def build_app(context: Context, services: Services) -> FastAPI:
@@ -351,21 +403,33 @@ def build_app(context: Context, services: Services) -> FastAPI:
         walls.router,
         audit.router,
         jobs.router,
-        live_router(services.live),
+        live_router(services.live, services.peers),
     ):
         app.include_router(router, prefix=API)
     app.include_router(health.router)
+    app.include_router(jwks_router(KeyRing(context.sealer.derive)))
     app.include_router(console_router())
     install_middleware(app)
-    app.add_middleware(_SecurityHeaders)
+    app.add_middleware(_SecurityHeaders, elsewhere=lambda: _elsewhere(services))
     return app
 
 
-class _SecurityHeaders:
-    """Pure ASGI: nothing is buffered on its way."""
+def _elsewhere(services: Services) -> str:
+    """Browsers ask media servers for what they are handed out."""
+    origins = services.media.origins if services.media is not None else []
+    return f"; connect-src 'self' {' '.join(origins)}" if origins else ""
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+
+class _SecurityHeaders:
+    """Pure ASGI: nothing is buffered on its way. elsewhere: what else a page may connect to."""
+
+    def __init__(
+        self,
+        app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        elsewhere: Callable[[], str] = lambda: "",
+    ) -> None:
         self._app = app
+        self._elsewhere = elsewhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -376,7 +440,10 @@ class _SecurityHeaders:
             if message["type"] == "http.response.start":
                 message["headers"] = [
                     *message.get("headers", ()),
-                    (b"content-security-policy", _CONTENT_SECURITY_POLICY.encode()),
+                    (
+                        b"content-security-policy",
+                        (_CONTENT_SECURITY_POLICY + self._elsewhere()).encode(),
+                    ),
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),
                 ]

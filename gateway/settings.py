@@ -138,7 +138,7 @@ class Settings(BaseSettings):
 
     @field_validator("webrtc_addresses")
     @classmethod
-    def _addresses(cls, value: str) -> str:
+    def _webrtc_addresses(cls, value: str) -> str:
         for part in _parts(value):
             ipaddress.ip_address(part)
         return value

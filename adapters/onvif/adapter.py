@@ -19,6 +19,7 @@ from adapters.events import (
     Online,
     Outcome,
     Profile,
+    RequestKeyframe,
     Result,
     RtspSource,
     Scope,
@@ -217,9 +218,9 @@ class OnvifAdapter(Adapter):
         return connect(self.settings, self._access)
 
     async def execute(self, command: Command) -> Outcome:
-        """Carries out what moves a camera, and `SetClock`; a continuous movement has stopped when
-        it returns."""
-        if not isinstance(command, (*MOVES, SetClock)):
+        """Carries out what moves a camera, `SetClock` and `RequestKeyframe`; a continuous movement
+        has stopped when it returns."""
+        if not isinstance(command, (*MOVES, SetClock, RequestKeyframe)):
             raise NotSupported(
                 f"a camera does not understand {type(command).__name__}",
                 device=self.settings.endpoint,
@@ -228,6 +229,8 @@ class OnvifAdapter(Adapter):
             known = await self._learned(client)
             if isinstance(command, SetClock):
                 return await self._set_clock(client)
+            if isinstance(command, RequestKeyframe):
+                return await self._request_keyframe(client, known, command)
             movable = [
                 profile
                 for profile in known.profiles
@@ -236,6 +239,16 @@ class OnvifAdapter(Adapter):
             if not movable or "ptz" not in client.services:
                 return _refused(f"source {command.address!r} cannot be moved")
             return await self._heads.execute(client, movable[0].token, command)
+
+    async def _request_keyframe(
+        self, client: OnvifClient, known: _Known, command: RequestKeyframe
+    ) -> Outcome:
+        token = self._profile(known, command.address, command.profile).token
+        try:
+            await client.request_keyframe(token)
+        except DeviceFault as fault:
+            return _refused(fault.message)
+        return DONE
 
     async def _set_clock(self, client: OnvifClient) -> Outcome:
         try:

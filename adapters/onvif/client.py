@@ -247,6 +247,10 @@ class OnvifClient:
         self._note(f"picture {profile_token}", uri, reached)
         return reached
 
+    async def request_keyframe(self, profile_token: str) -> None:
+        """Have a profile's stream go on with a keyframe."""
+        await self._of_media(wire.synchronize_2(profile_token), wire.synchronize(profile_token))
+
     def _note(self, what: str, uri: str, reached: str) -> None:
         """Let an address that was put right be seen: in the log, and in what a probe tells."""
         for sentence in wire.rewritten((uri,), reached):

@@ -246,6 +246,18 @@ def get_snapshot_uri_2(profile_token: str) -> Call[str]:
     return _call("media2", _TR2, "GetSnapshotUri", _uri, _profile_token(profile_token))
 
 
+def synchronize(profile_token: str) -> Call[None]:
+    """Have a stream go on with a keyframe."""
+    inside = _profile_token(profile_token)
+    return _call("media", _TRT, "SetSynchronizationPoint", _nothing, inside)
+
+
+def synchronize_2(profile_token: str) -> Call[None]:
+    """As `synchronize`, of Media2."""
+    inside = _profile_token(profile_token)
+    return _call("media2", _TR2, "SetSynchronizationPoint", _nothing, inside)
+
+
 def _profile_token(token: str) -> str:
     return f"<m:ProfileToken>{escape(token)}</m:ProfileToken>"
 

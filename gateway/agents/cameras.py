@@ -8,8 +8,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from adapters.base import Adapter, MediaSource
-from adapters.errors import AdapterError, AuthenticationFailed
-from adapters.events import Command, Image, Inventory, Outcome
+from adapters.errors import AdapterError, AuthenticationFailed, NotSupported
+from adapters.events import Command, Image, Inventory, Outcome, RequestKeyframe, Result
 from gateway.agents.build import video_adapter
 from gateway.agents.device import DeviceAgent
 from registry import devices, points
@@ -64,6 +64,15 @@ class Cameras:
         """Carry out a command, made for the source's address. Raises: as `open_media`."""
         found = await self._find(point_id)
         return await found.adapter.execute(command(found.address))
+
+    async def request_keyframe(self, point_id: str, profile: str) -> None:
+        """Have a point's stream go on with a keyframe. Raises: NotSupported where the device
+        cannot or will not, and as `open_media`."""
+        outcome = await self.execute(
+            point_id, lambda address: RequestKeyframe(address=address, profile=profile)
+        )
+        if outcome.result is Result.REFUSED:
+            raise NotSupported(outcome.reason)
 
     async def command(self, device_id: str, command: Command) -> Outcome:
         """Carry out a command for a device as a whole. Raises: AdapterError, NotFound."""

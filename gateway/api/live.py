@@ -4,18 +4,22 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 
-from fastapi import APIRouter, HTTPException, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, HTTPException, Request, WebSocket, WebSocketDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.live import LiveRefused, LiveService, LiveSession, ViewClosed
 from gateway.live.mjpeg import CONTENT_TYPE, mjpeg_parts
+from gateway.live.whep import WhepViews
+from gateway.live.whep_sdp import OfferUnusable
 
 # What a viewer that does not read may take to hear that its view is over.
 FAREWELL_S = 1.0
+SDP = "application/sdp"
+MAX_OFFER_BYTES = 64 * 1024
 
 
-def live_router(service: LiveService) -> APIRouter:
+def live_router(service: LiveService, peers: WhepViews | None = None) -> APIRouter:
     """Routes under ``/live``; the app mounts them below its prefix."""
     router = APIRouter(prefix="/live", tags=["live"])
 
@@ -35,7 +39,52 @@ def live_router(service: LiveService) -> APIRouter:
             raise HTTPException(refused.status, refused.reason) from None
         return MjpegResponse(session)
 
+    if peers is not None:
+        _add_whep(router, peers)
     return router
+
+
+def _add_whep(router: APIRouter, peers: WhepViews) -> None:
+    """WebRTC by WHEP (draft-ietf-wish-whep). Candidates come with offer and answer: there is no
+    PATCH, which is answered 405."""
+
+    @router.post("/{ticket}/whep", status_code=201)
+    async def whep(ticket: str, request: Request) -> Response:
+        if request.headers.get("content-type", "").partition(";")[0].strip() != SDP:
+            raise HTTPException(415, f"an offer is sent as {SDP}")
+        try:
+            answer = await peers.answer(ticket, await _offer(request))
+        except LiveRefused as refused:
+            raise HTTPException(refused.status, refused.reason) from None
+        except OfferUnusable as unusable:
+            raise HTTPException(406 if unusable.understood else 400, unusable.reason) from None
+        headers = {"Location": f"{request.url.path}/{answer.id}", "Cache-Control": "no-store"}
+        if answer.silent:
+            headers["Hutong-Sound-Reason"] = answer.silent
+        return Response(answer.sdp, status_code=201, media_type=SDP, headers=headers)
+
+    @router.options("/{ticket}/whep", include_in_schema=False)
+    async def options(ticket: str) -> Response:
+        return Response(status_code=204, headers={"Accept-Post": SDP})
+
+    @router.delete("/{ticket}/whep/{view_id}", status_code=204)
+    async def end(ticket: str, view_id: str) -> Response:
+        """The address of a view is the credential that ends it."""
+        if not await peers.end(view_id):
+            raise HTTPException(404, "there is no such view")
+        return Response(status_code=204)
+
+
+async def _offer(request: Request) -> str:
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MAX_OFFER_BYTES:
+            raise HTTPException(413, f"an offer has at most {MAX_OFFER_BYTES} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise HTTPException(400, "this is no session description") from None
 
 
 class MjpegResponse(Response):

@@ -15,6 +15,7 @@ class LiveCounters:
     rights_lost: int = 0
     upstreams_opened: int = 0
     upstream_losses: int = 0
+    keyframes_asked: int = 0
     units: int = 0
     viewer_skips: int = 0
     viewer_dropped: int = 0

@@ -6,6 +6,7 @@ LiveRefused            carries the WebSocket close code of the contract, and a r
 ├── NoSource           4404   the point has no source; raised by `open_media` too
 ├── LimitReached       4429   as many viewers or tickets as allowed
 ├── NotOffered         4406   the stream is not made in the form that was asked for
+├── NoPicture          1013   the camera gave no picture in time
 └── RightsUnknown      1013   whether the user may look cannot be asked now; no view opens
 """
 
@@ -46,6 +47,11 @@ class LimitReached(LiveRefused):
 class NotOffered(LiveRefused):
     code = 4406
     status = 406
+
+
+class NoPicture(LiveRefused):
+    code = 1013
+    status = 503
 
 
 class RightsUnknown(LiveRefused):

@@ -1,7 +1,9 @@
 """One upstream of a point and profile, handed to any number of viewers."""
 
+import asyncio
+import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 
@@ -17,6 +19,7 @@ from gateway.live.viewer import ViewClosed, Viewer
 
 CLOSE_NORMAL = 1000
 _RESUME_GAP_US = 40_000
+_ASK_EVERY_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +67,7 @@ class Relay:
     reader_reason: why it is not the native one, else empty. evidence: told None when the upstream
     opens, and the error when it does not. notice: of a relay that taps another, what that makes
     of the stream, said to viewers; its upstream is no camera, and is not counted as one.
+    ask: has the camera make a keyframe; None where it cannot be asked.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Relay:
         name: str = "",
         evidence: Callable[[AdapterError | None], None] = lambda _error: None,
         notice: str | None = None,
+        ask: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._open_source = open_source
         self._evidence = evidence
@@ -86,6 +91,8 @@ class Relay:
         self._slots = slots
         self._name = name
         self._notice = notice
+        self._ask = ask
+        self._ask_from_s = timing.clock()
         self._formats: dict[int, LiveFormat] = {}
         self._cache = GroupCache(settings.max_group_units, settings.max_group_bytes)
         self._state: LiveState | None = None
@@ -127,6 +134,21 @@ class Relay:
             return self._formats[unit.unit.track].track, unit.unit
         return None
 
+    async def ask_keyframe(self) -> None:
+        """Have the camera make a keyframe, at most once in `_ASK_EVERY_S`; one that says no is
+        not asked again."""
+        now_s = self._timing.clock()
+        if self._ask is None or now_s < self._ask_from_s:
+            return
+        self._ask_from_s = now_s + _ASK_EVERY_S
+        self._counters.keyframes_asked += 1
+        try:
+            await self._ask()
+        except AdapterError as error:
+            if not error.retryable:
+                self._ask = None
+            log.info("live.no_keyframe_on_request", stream=self._name, reason=error.message)
+
     # --- upstream -----------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -154,12 +176,31 @@ class Relay:
                 self._opened(stream)
                 opened = True
                 self._evidence(None)
-                await stream.pour(self._publish)
+                async with self._first_keyframe():
+                    await stream.pour(self._publish)
         except AdapterError as error:
             if not opened:  # one that breaks is opened again first: that tells
                 self._evidence(error)
             return error
         return Unreachable("the stream ended")
+
+    @contextlib.asynccontextmanager
+    async def _first_keyframe(self) -> AsyncIterator[None]:
+        """Meanwhile, ask for a keyframe where none comes by itself."""
+        if self._ask is None:
+            yield
+            return
+        asking = asyncio.create_task(self._ask_if_dark(), name=f"live-ask {self._name}")
+        try:
+            yield
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _ask_if_dark(self) -> None:
+        await self._timing.sleep(self._settings.keyframe_after_s)
+        if not self._cache.units:
+            await self.ask_keyframe()
 
     def _retry_delay_s(self) -> float:
         longest_s = self._settings.first_retry_s * 2.0 ** min(self._attempt, 16)

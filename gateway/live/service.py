@@ -85,9 +85,11 @@ class LiveService:
 
     open_media: describes the stream of a point and profile. allowed: whether a user may look at a
     point so now. evidence: told, with the point, None when its stream opens and the error when it
-    does not. masking: the transform that masks the pictures of a point; without it, what would
-    have to be masked is refused. jpeg: makes single pictures of a stream; without it there are
-    none. opened, closed: told of each view by a person. clock, sleep, chance: injected for tests.
+    does not. ask_keyframe: has the camera of a point go on with a keyframe in a profile; raises
+    AdapterError where it cannot. masking: the transform that masks the pictures of a point;
+    without it, what would have to be masked is refused. jpeg: makes single pictures of a stream;
+    without it there are none. opened, closed: told of each view by a person. clock, sleep, chance:
+    injected for tests.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class LiveService:
         allowed: Allowed,
         *,
         evidence: Callable[[str, AdapterError | None], None] = lambda _point, _error: None,
+        ask_keyframe: Callable[[str, str], Awaitable[None]] | None = None,
         masking: Callable[[str], Transform] | None = None,
         jpeg: Transform | None = None,
         opened: Told = lambda _viewing: None,
@@ -109,6 +112,7 @@ class LiveService:
         self.counters = LiveCounters()
         self._open_media = open_media
         self._evidence = evidence
+        self._ask_keyframe = ask_keyframe
         self._masking = masking
         self._jpeg = jpeg
         self._opened = opened
@@ -214,6 +218,13 @@ class LiveService:
         relay = self._relays.get(key)
         return relay.keyframe() if relay else None
 
+    def ask_keyframe(self, point_id: str, profile: str) -> None:
+        """Have a camera that is being viewed go on with a keyframe soon, where it can."""
+        key = StreamKey(point_id=point_id, profile=profile)
+        relay = self._relays.get(key)
+        if relay is not None and not self._stopping:
+            self._start(relay.ask_keyframe(), f"live-ask {key.name}")
+
     @contextlib.asynccontextmanager
     async def tap(self, key: StreamKey) -> AsyncIterator[Viewer]:
         """View a stream for another use than showing it to one person; whose right that is, is
@@ -301,6 +312,7 @@ class LiveService:
             transform = self._transform(key)
             return PacketSource(open=lambda: self._tap(parent, transform))
 
+        asks = self._ask_keyframe if parent is None else None
         relay = Relay(
             open_source,
             settings=self.settings,
@@ -312,6 +324,7 @@ class LiveService:
             if parent is None
             else (lambda _error: None),
             notice=None if parent is None else JPEG_NOTICE if key.jpeg else "",
+            ask=(lambda: asks(key.point_id, key.profile)) if asks else None,
         )
         self._relays[key] = relay
         self._runs[key] = self._start(relay.run(), f"live-relay {key.name}")

@@ -37,14 +37,10 @@ class Ticket:
     expires_at: datetime
     deadline_s: float
 
-    def urls(self, prefix: str = "/api/v1") -> dict[str, str | None]:
-        """Where the stream can be had, by transport; None for what is not offered."""
+    def urls(self, prefix: str = "/api/v1") -> dict[str, str]:
+        """Where the stream can be had, by transport."""
         base = f"{prefix}/live/{self.token}"
-        urls: dict[str, str | None] = {
-            name: f"{base}/{name}" for name in ("frames", "fmp4", "mjpeg")
-        }
-        urls["whep"] = None
-        return urls
+        return {name: f"{base}/{name}" for name in ("frames", "fmp4", "mjpeg", "whep")}
 
 
 class TicketBook:

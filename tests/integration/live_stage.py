@@ -16,6 +16,7 @@ from adapters.events import RtspSource, Secret
 from gateway.api.live import live_router
 from gateway.live import LiveService, LiveSettings, NoSource, View
 from gateway.live.jpeg import jpeg_transform
+from gateway.live.whep import WhepViews
 from gateway.vision import PicturePool
 from simulators.rtsp_camera import RtspCamera, RtspFleet
 
@@ -37,6 +38,7 @@ class LiveGateway:
         self.away = False
         self.passwords: dict[str, str] = {}
         self.port = 0
+        self.peers: WhepViews
         self.live = LiveService(
             self._open_media, self._allowed, jpeg=jpeg_transform(pool), settings=settings
         )
@@ -77,7 +79,8 @@ async def gateway(
         pool = await stack.enter_async_context(PicturePool())
         it = LiveGateway(fleet, settings or LiveSettings(), pool)
         await stack.enter_async_context(it.live)
-        app.include_router(live_router(it.live), prefix="/api/v1")
+        it.peers = await stack.enter_async_context(WhepViews(it.live, ["127.0.0.1"]))
+        app.include_router(live_router(it.live, it.peers), prefix="/api/v1")
         config = uvicorn.Config(
             app,
             ws="websockets-sansio",
