@@ -15,6 +15,8 @@ from gateway.agents.cameras import device_adapter
 from gateway.agents.onboarding import Onboarding, Result, Wish
 from gateway.bus.client import check as check_broker
 from gateway.bus.link import parse_broker_url
+from gateway.live.mediaserver import KeyRing
+from gateway.live.mediaserver import examine as examine_media_servers
 from gateway.settings import Settings
 from gateway.startup import CannotStart, broker, open_database, prepare_data_dir, sealer_of
 from gateway.vision import available
@@ -168,6 +170,7 @@ async def examine(settings: Settings) -> int:
         ("database", _database),
         ("broker", _broker),
         ("media", _media),
+        ("media server", _media_server),
         ("pictures", _pictures),
         ("clock", _clock),
     ]
@@ -240,6 +243,14 @@ async def _media(_settings: Settings) -> str:
     except ImportError as error:
         raise OSError(f"PyAV cannot be loaded ({error}): install what it names") from None
     return f"PyAV {av.__version__} is usable"
+
+
+async def _media_server(settings: Settings) -> str:
+    servers = settings.media_servers
+    if servers is None:
+        raise _NotChecked("none is set (HUTONG_MEDIA_SERVER_URL), the gateway shows all by itself")
+    _need_data_dir(settings)
+    return await examine_media_servers(servers, KeyRing(sealer_of(settings).derive))
 
 
 async def _pictures(_settings: Settings) -> str:
