@@ -1,8 +1,12 @@
-import { inject, type App, type InjectionKey } from 'vue'
+import { inject, reactive, type App, type InjectionKey } from 'vue'
 import { Api } from './api/api'
 import { EventStream } from './api/stream'
+import type { Point } from './api/types'
 import { createEventLog, type EventLog } from './events/log'
+import { createPatrol, type Patrol } from './live/patrol'
+import { createPurpose, type Purpose } from './live/purpose'
 import { createWall, type Wall } from './live/wall'
+import { detectAbilities, type Abilities } from './live/ways'
 import { createOrganizations, type Organizations } from './organizations/store'
 import { createPointNames, type PointNames } from './points/names'
 import { createRadio, type Radio } from './radio/store'
@@ -18,6 +22,11 @@ export interface Console {
   radio: Radio
   events: EventLog
   wall: Wall
+  patrol: Patrol
+  purpose: Purpose
+  abilities: () => Promise<Abilities>
+  /** The camera that is being dragged; from: the place it stands in, null for the list. */
+  pointDrag: { point: Point | null; from: number | null }
 }
 
 const key: InjectionKey<Console> = Symbol('console')
@@ -32,11 +41,18 @@ export function createConsole(): Console {
   const radio = createRadio(api, stream)
   const events = createEventLog(api, stream)
   const wall = createWall()
+  const patrol = createPatrol()
+  const purpose = createPurpose(sessionStorage)
+  let detected: Promise<Abilities> | null = null
+  const abilities = () => (detected ??= detectAbilities())
   session.onEnd(() => {
     stream.close()
-    for (const part of [organizations, pointNames, radio, events, wall]) part.clear()
+    patrol.stop()
+    for (const part of [organizations, pointNames, radio, events, wall, purpose]) part.clear()
   })
-  return { api, session, stream, organizations, pointNames, radio, events, wall }
+  const pointDrag = reactive<Console['pointDrag']>({ point: null, from: null })
+  const parts = { api, session, stream, organizations, pointNames, radio, events }
+  return { ...parts, wall, patrol, purpose, abilities, pointDrag }
 }
 
 export function provideConsole(app: App, console: Console): void {

@@ -8,6 +8,7 @@ const routes = [
   { path: '/', redirect: '/cameras' },
   { path: '/sign-in', component: SignInPage, meta: { open: true } },
   { path: '/cameras', component: CamerasPage },
+  { path: '/pictures', component: () => import('./thumbnails/PicturesPage.vue') },
   { path: '/map', component: () => import('./map/MapPage.vue') },
   { path: '/radio', component: () => import('./radio/RadioPage.vue') },
   { path: '/events', component: () => import('./events/EventsPage.vue') },

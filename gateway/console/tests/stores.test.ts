@@ -3,7 +3,7 @@ import type { Api } from '@/api/api'
 import type { EventStream } from '@/api/stream'
 import type { BusEvent, Channel, ChannelState, Organization, Point } from '@/api/types'
 import { merge } from '@/events/log'
-import { createWall } from '@/live/wall'
+import { createWall, sizeFor } from '@/live/wall'
 import { flatten } from '@/organizations/rows'
 import { buildTree } from '@/organizations/tree'
 import { applyStatus } from '@/points/list'
@@ -117,7 +117,7 @@ describe('points', () => {
 
 describe('wall', () => {
   const point = (id: string) => ({ id }) as Point
-  const ids = (wall: ReturnType<typeof createWall>) => wall.state.places.map((p) => p?.id ?? '-').join('')
+  const ids = (wall: ReturnType<typeof createWall>) => wall.shown.value.map((p) => p?.id ?? '-').join('')
 
   it('fills free places first, then replaces the selected one', () => {
     const wall = createWall()
@@ -137,6 +137,8 @@ describe('wall', () => {
     for (const id of ['a', 'b', 'c']) wall.show(point(id))
     wall.state.selected = 1
     wall.resize(1)
+    expect(ids(wall)).toBe('b')
+    wall.resize(4)
     expect(ids(wall)).toBe('b---')
   })
 
@@ -144,6 +146,44 @@ describe('wall', () => {
     const wall = createWall()
     wall.show(point('a'))
     wall.show(point('b'))
-    expect(ids(wall)).toBe('b---')
+    expect(ids(wall)).toBe('b')
+  })
+
+  it('shrinks to the first ones and the selected one', () => {
+    const wall = createWall()
+    wall.resize(9)
+    for (const id of 'abcdefghi') wall.show(point(id))
+    wall.state.selected = 7
+    wall.resize(4)
+    expect([ids(wall), wall.state.selected]).toEqual(['abch', 3])
+  })
+
+  it('changes the places of two, and never shows one twice', () => {
+    const wall = createWall()
+    wall.resize(4)
+    for (const id of ['a', 'b', 'c']) wall.show(point(id))
+    wall.move(0, 2)
+    expect(ids(wall)).toBe('cba-')
+    wall.put(point('b'), 3)
+    expect(ids(wall)).toBe('c-ab')
+    wall.move(1, 0)
+    expect(ids(wall)).toBe('c-ab')
+  })
+
+  it('enlarges only what is there, and follows what is opened meanwhile', () => {
+    const wall = createWall()
+    wall.resize(4)
+    wall.show(point('a'))
+    wall.enlarge(3)
+    expect(wall.state.enlarged).toBeNull()
+    wall.enlarge(0)
+    wall.show(point('b'))
+    expect([wall.state.enlarged, ids(wall)]).toEqual([1, 'ab--'])
+    wall.remove(1)
+    expect(wall.state.enlarged).toBeNull()
+  })
+
+  it('has a size for each number of points', () => {
+    expect([1, 2, 4, 5, 10, 17, 30].map(sizeFor)).toEqual([1, 4, 4, 9, 16, 25, 25])
   })
 })

@@ -4,6 +4,7 @@ import type {
   BusEvent,
   Channel,
   LiveTicket,
+  Masks,
   Me,
   Organization,
   Page,
@@ -11,9 +12,12 @@ import type {
   Point,
   Preset,
   ProfileName,
+  Quality,
+  SavedWall,
   PtzMove,
   System,
   TalkAnswer,
+  Tour,
 } from './types'
 
 export interface PointFilter {
@@ -77,8 +81,59 @@ export class Api {
     return this.http.post<LiveTicket>(path, signal ? { body, signal } : { body })
   }
 
-  async snapshot(id: string): Promise<Blob> {
-    return (await this.http.send('GET', `/points/${encodeURIComponent(id)}/snapshot.jpg`)).blob()
+  async snapshot(id: string, purpose: string | null, width?: number): Promise<Blob> {
+    const path = `/points/${encodeURIComponent(id)}/snapshot.jpg`
+    return (await this.http.send('GET', path, { query: { purpose, width } })).blob()
+  }
+
+  /** A small picture of a point, not older than a minute or so. */
+  async thumbnail(id: string, purpose: string | null, signal: AbortSignal): Promise<Blob> {
+    const path = `/points/${encodeURIComponent(id)}/thumbnail.jpg`
+    return (await this.http.send('GET', path, { query: { purpose }, signal })).blob()
+  }
+
+  quality(id: string) {
+    return this.http.get<Quality>(`/points/${encodeURIComponent(id)}/quality`)
+  }
+
+  masks(id: string) {
+    return this.http.get<Masks>(`/points/${encodeURIComponent(id)}/masks`)
+  }
+
+  putMasks(id: string, body: Partial<Pick<Masks, 'polygons' | 'presets'>>, version: number) {
+    return this.http.put<Masks>(`/points/${encodeURIComponent(id)}/masks`, { body, version })
+  }
+
+  walls() {
+    return this.all<SavedWall>('/walls', {})
+  }
+
+  createWall(body: Pick<SavedWall, 'name' | 'tiles' | 'points'>) {
+    return this.http.post<SavedWall>('/walls', { body })
+  }
+
+  updateWall(id: string, version: number, body: Partial<Pick<SavedWall, 'tiles' | 'points'>>) {
+    return this.http.patch<SavedWall>(`/walls/${id}`, { body, version })
+  }
+
+  async deleteWall(id: string): Promise<void> {
+    await this.http.send('DELETE', `/walls/${id}`)
+  }
+
+  tours() {
+    return this.all<Tour>('/tours', {})
+  }
+
+  createTour(body: { name: string; organization: string; dwell_s: number; groups: unknown }) {
+    return this.http.post<Tour>('/tours', { body })
+  }
+
+  updateTour(id: string, version: number, body: { dwell_s?: number; groups?: unknown }) {
+    return this.http.patch<Tour>(`/tours/${id}`, { body, version })
+  }
+
+  async deleteTour(id: string): Promise<void> {
+    await this.http.send('DELETE', `/tours/${id}`)
   }
 
   /** Ends when the camera has stopped; closing the request stops it. */

@@ -7,6 +7,8 @@ export interface Ask {
   body?: unknown
   signal?: AbortSignal
   keepalive?: boolean
+  /** The version that is changed: sent as If-Match. */
+  version?: number
 }
 
 /** Asked at a 401: true when the session is alive after all, so that trying again can help. */
@@ -46,6 +48,9 @@ export class Http {
       init.body = JSON.stringify(ask.body)
       init.headers = { ...init.headers, 'Content-Type': 'application/json' }
     }
+    if (ask.version !== undefined) {
+      init.headers = { ...init.headers, 'If-Match': `"${ask.version}"` }
+    }
     try {
       return await fetch(`/api/v1${withQuery(path, ask.query)}`, init)
     } catch (error) {
@@ -58,8 +63,20 @@ export class Http {
     return (await this.send('GET', path, ask)).json() as Promise<T>
   }
 
-  async post<T>(path: string, ask?: Ask): Promise<T> {
-    const response = await this.send('POST', path, ask)
+  post<T>(path: string, ask?: Ask): Promise<T> {
+    return this.write('POST', path, ask)
+  }
+
+  patch<T>(path: string, ask: Ask): Promise<T> {
+    return this.write('PATCH', path, ask)
+  }
+
+  put<T>(path: string, ask: Ask): Promise<T> {
+    return this.write('PUT', path, ask)
+  }
+
+  private async write<T>(method: string, path: string, ask?: Ask): Promise<T> {
+    const response = await this.send(method, path, ask)
     const text = await response.text()
     return (text ? JSON.parse(text) : null) as T
   }

@@ -1,5 +1,5 @@
 /** The shapes of the HTTP contract, as far as the console uses them. */
-import type { MultiPolygon, Polygon } from 'geojson'
+import type { MultiPolygon, Polygon as GeoPolygon } from 'geojson'
 
 export interface Page<T> {
   items: T[]
@@ -36,7 +36,7 @@ export interface Organization {
   slug: string
   path: string
   parent: string | null
-  jurisdiction: Polygon | MultiPolygon | null
+  jurisdiction: GeoPolygon | MultiPolygon | null
   counts: Counts
 }
 
@@ -81,6 +81,47 @@ export interface Point {
   capabilities: string[]
   masked: boolean
   shared: { share: string; ends_at: string } | null
+}
+
+/** A layout that somebody saved. points: by tile, null for an empty one. */
+export interface SavedWall {
+  id: string
+  version: number
+  name: string
+  tiles: 1 | 4 | 9 | 16 | 25
+  points: (string | null)[]
+  hidden: number
+}
+
+/** hidden: points left out, as this user may not see them. */
+export interface Tour {
+  id: string
+  version: number
+  name: string
+  organization: OrganizationRef
+  dwell_s: number
+  groups: { name: string; points: string[]; hidden: number }[]
+  hidden: number
+}
+
+/** Corners as shares of the frame, from its upper left. */
+export type Polygon = [number, number][]
+
+/** presets: by name, of a camera that moves. */
+export interface Masks {
+  version: number
+  masked: boolean
+  movable: boolean
+  polygons: Polygon[]
+  presets: Record<string, Polygon[]>
+}
+
+export interface Quality {
+  outcome: string | null
+  at: string | null
+  reason: string | null
+  faults: string[]
+  since: string | null
 }
 
 export type ProfileName = 'main' | 'sub'

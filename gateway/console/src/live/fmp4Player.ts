@@ -26,10 +26,6 @@ export class Fmp4Player implements Player {
     }
   }
 
-  static get supported(): boolean {
-    return typeof MediaSource === 'function'
-  }
-
   text(message: string): void {
     const parsed = parseMessage(message)
     if (parsed?.type !== 'mime') return
@@ -40,6 +36,7 @@ export class Fmp4Player implements Player {
     // A new format begins with its own init segment: the simplest clean cut is a new source.
     this.drop()
     this.mime = parsed.mime
+    if (parsed.mime.includes('mp4a')) this.events.sound()
     this.begin()
   }
 
@@ -48,6 +45,10 @@ export class Fmp4Player implements Player {
     this.waiting.push(message)
     if (this.waiting.length > MOST_WAITING) this.events.unsupported('stalled')
     this.feed()
+  }
+
+  setAudible(on: boolean): void {
+    this.video.muted = !on
   }
 
   close(): void {

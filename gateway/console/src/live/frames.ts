@@ -1,6 +1,7 @@
 /** The `frames` WebSocket of the contract: messages and units, without any I/O. */
 
 export const VIDEO_TRACK = 0
+export const AUDIO_TRACK = 1
 const HEADER_BYTES = 10
 
 export interface Unit {
@@ -35,6 +36,14 @@ export interface VideoMessage {
   description: Uint8Array<ArrayBuffer>
 }
 
+export interface AudioMessage {
+  type: 'audio'
+  codec: string
+  sampleRateHz: number
+  channels: number
+  description: Uint8Array<ArrayBuffer>
+}
+
 export interface StateMessage {
   type: 'state'
   state: LiveState
@@ -46,7 +55,7 @@ export interface MimeMessage {
   mime: string
 }
 
-export type LiveMessage = VideoMessage | StateMessage | MimeMessage
+export type LiveMessage = VideoMessage | AudioMessage | StateMessage | MimeMessage
 
 /** One text message of a live WebSocket. Null for what this console does not know or need. */
 export function parseMessage(text: string): LiveMessage | null {
@@ -60,6 +69,7 @@ export function parseMessage(text: string): LiveMessage | null {
   const fields = message as Record<string, unknown>
   if (fields.type === 'state') return stateMessage(fields)
   if (fields.type === 'video') return videoMessage(fields)
+  if (fields.type === 'audio') return audioMessage(fields)
   if (typeof fields.mime === 'string') return { type: 'mime', mime: fields.mime }
   return null
 }
@@ -77,6 +87,17 @@ function videoMessage(fields: Record<string, unknown>): VideoMessage | null {
     codec: fields.codec,
     width: Number(fields.width) || 0,
     height: Number(fields.height) || 0,
+    description: fromBase64(typeof fields.description === 'string' ? fields.description : ''),
+  }
+}
+
+function audioMessage(fields: Record<string, unknown>): AudioMessage | null {
+  if (typeof fields.codec !== 'string') return null
+  return {
+    type: 'audio',
+    codec: fields.codec,
+    sampleRateHz: Number(fields.sample_rate_hz) || 0,
+    channels: Number(fields.channels) || 1,
     description: fromBase64(typeof fields.description === 'string' ? fields.description : ''),
   }
 }

@@ -1,6 +1,14 @@
-import { parseMessage, parseUnit, VIDEO_TRACK, type Unit, type VideoMessage } from './frames'
+import {
+  AUDIO_TRACK,
+  parseMessage,
+  parseUnit,
+  VIDEO_TRACK,
+  type Unit,
+  type VideoMessage,
+} from './frames'
 import { Painter } from './painter'
 import type { Player, PlayerEvents } from './player'
+import { Sound } from './sound'
 
 // A decoder this far behind shows the past: skip to the next keyframe instead.
 const MOST_QUEUED = 30
@@ -15,6 +23,7 @@ export class FramesPlayer implements Player {
   private jpegBusy = false
   private closed = false
   private readonly painter: Painter
+  private readonly sound = new Sound()
 
   constructor(
     canvas: HTMLCanvasElement,
@@ -23,12 +32,9 @@ export class FramesPlayer implements Player {
     this.painter = new Painter(canvas, (width, height) => events.picture(width, height))
   }
 
-  static get supported(): boolean {
-    return typeof VideoDecoder === 'function'
-  }
-
   text(message: string): void {
     const parsed = parseMessage(message)
+    if (parsed?.type === 'audio' && this.sound.setFormat(parsed)) this.events.sound()
     if (parsed?.type !== 'video') return
     this.format = parsed
     this.restart()
@@ -36,13 +42,20 @@ export class FramesPlayer implements Player {
 
   binary(message: ArrayBuffer): void {
     const unit = parseUnit(message)
-    if (!unit || unit.track !== VIDEO_TRACK || !this.format || this.closed) return
+    if (!unit || this.closed) return
+    if (unit.track === AUDIO_TRACK) return this.sound.push(unit)
+    if (unit.track !== VIDEO_TRACK || !this.format) return
     if (this.format.codec === 'jpeg') void this.jpeg(unit)
     else this.decode(unit)
   }
 
+  setAudible(on: boolean): void {
+    this.sound.setAudible(on)
+  }
+
   close(): void {
     this.closed = true
+    this.sound.close()
     this.drop()
     this.painter.close()
   }
@@ -82,6 +95,7 @@ export class FramesPlayer implements Player {
     this.awaitsKeyframe = true
     const format = this.format
     if (this.closed || !format || format.codec === 'jpeg') return
+    if (typeof VideoDecoder !== 'function') return this.events.unsupported(format.codec)
     const decoder = new VideoDecoder({
       output: (frame) => {
         this.failures = 0

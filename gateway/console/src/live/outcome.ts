@@ -7,6 +7,17 @@ export type Outcome =
   | { kind: 'next' }
 
 const SLOW_RETRY_MS = 5000
+const BACKOFF_MS = [400, 800, 1600, 2500, 3000]
+
+/**
+ * How long to wait before a further attempt, in ms. attempt: 0 for the first; chance: 0..1. Never
+ * longer than 3 s: a wall is back within 10 s of its gateway. Spread, so that not all tiles of all
+ * walls ask at the same moment.
+ */
+export function backoffMs(attempt: number, chance: number): number {
+  const most = BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length - 1)] ?? 1000
+  return most * (0.4 + 0.6 * chance)
+}
 
 /** What follows from a refused `POST /points/{id}/live`. */
 export function afterProblem(problem: Problem): Outcome {
@@ -31,7 +42,7 @@ export function afterProblem(problem: Problem): Outcome {
     case 0:
       return { kind: 'retry', reason: 'network', detail: null, waitMs: 0 }
     default:
-      return { kind: 'retry', reason: 'gateway', detail, waitMs: SLOW_RETRY_MS }
+      return { kind: 'retry', reason: 'gateway', detail, waitMs: 2000 }
   }
 }
 

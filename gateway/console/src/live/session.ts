@@ -1,67 +1,87 @@
-import { reactive } from 'vue'
+import { markRaw, reactive } from 'vue'
 import type { Api } from '@/api/api'
 import { Problem } from '@/api/problem'
-import type { LiveTicket, ProfileName } from '@/api/types'
+import type { LiveTicket, Point, ProfileName } from '@/api/types'
 import { Fmp4Player } from './fmp4Player'
 import { parseMessage } from './frames'
 import { FramesPlayer } from './framesPlayer'
 import type { Player, PlayerEvents } from './player'
-import { afterClose, afterProblem, type Outcome } from './outcome'
+import { afterClose, afterProblem, backoffMs, type Outcome } from './outcome'
+import type { Layer, Screen } from './screen'
+import { familyOf, plays, waysOf, type Abilities, type Transport, type Way } from './ways'
 
-export type Phase = 'opening' | 'live' | 'reconnecting' | 'ended'
-export type Transport = 'frames' | 'fmp4'
+export type Phase = 'opening' | 'live' | 'reconnecting' | 'ended' | 'paused'
 
-/** What a tile shows of its stream. `reason` is a code of `live.reason.*`, or the gateway's text. */
+/**
+ * What a tile shows of its stream. reason: a code of `live.reason.*`, or the gateway's text.
+ * notice: a code of `live.notice.*`; said: what the gateway says of a stream that lives.
+ */
 export interface LiveView {
   phase: Phase
   reason: string | null
   detail: string | null
+  notice: string | null
+  said: string | null
   transport: Transport | null
   profile: string
   width: number
   height: number
-  pictures: number
-  pictureAt: number
+  sound: boolean
   needsPurpose: boolean
+  /** Not watched: it changes with every picture. at: by `performance.now`. */
+  seen: { pictures: number; at: number }
 }
 
-export interface Sinks {
-  canvas: HTMLCanvasElement
-  video: HTMLVideoElement
+export interface LiveOrder {
+  point: Point
+  profile: ProfileName
+  purpose: string | null
+  abilities: Abilities
+}
+
+export interface LiveHooks {
+  /** The first picture of this session is on the screen. */
+  shown(): void
+  /** It is over, and trying again would not help. */
+  ended(): void
 }
 
 const SILENCE_MS = 15_000
 /** Ends after which not even the last picture may stay. */
-const FORBIDDEN = new Set(['right_lost', 'forbidden', 'not_found', 'signed_out', 'purpose'])
-const BACKOFF_MS = [500, 1000, 2000, 5000, 10_000, 15_000]
+export const FORBIDDEN = new Set(['right_lost', 'forbidden', 'not_found', 'signed_out', 'purpose'])
 
 export function newView(): LiveView {
   return reactive<LiveView>({
     phase: 'opening',
     reason: null,
     detail: null,
+    notice: null,
+    said: null,
     transport: null,
     profile: '',
     width: 0,
     height: 0,
-    pictures: 0,
-    pictureAt: 0,
+    sound: false,
     needsPurpose: false,
+    seen: markRaw({ pictures: 0, at: 0 }),
   })
 }
 
 /** One live view of one point: asks for tickets, plays, and tries again until it cannot help. */
 export class LiveSession {
+  readonly view = newView()
   private readonly stop = new AbortController()
-  private readonly unusable = new Set<Transport>()
+  private readonly unusable = new Set<string>()
+  private player: Player | null = null
+  private audible = false
+  private upstreamLost = false
 
   constructor(
     private readonly api: Api,
-    private readonly sinks: Sinks,
-    readonly view: LiveView,
-    private readonly pointId: string,
-    private readonly profile: ProfileName,
-    private readonly purpose: string | null,
+    private readonly screen: Screen,
+    private readonly order: LiveOrder,
+    private readonly hooks: LiveHooks,
+    private readonly chance: () => number = Math.random,
   ) {}
 
   start(): void {
@@ -72,81 +92,85 @@ export class LiveSession {
     this.stop.abort()
   }
 
+  setAudible(on: boolean): void {
+    this.audible = on
+    this.player?.setAudible(on)
+  }
+
   private async run(): Promise<void> {
     let attempt = 0
     while (!this.stop.signal.aborted) {
-      const before = this.view.pictures
+      const before = this.view.seen.pictures
       const outcome = await this.once()
       if (this.stop.signal.aborted) return
-      if (this.view.pictures > before) attempt = 0
+      if (this.view.seen.pictures > before) attempt = 0
       this.tell(outcome)
-      if (outcome.kind === 'ended') return
-      const backoff = BACKOFF_MS[Math.min(attempt++, BACKOFF_MS.length - 1)] ?? 1000
-      const wait = outcome.kind === 'next' ? 0 : Math.max(backoff, outcome.waitMs)
-      await this.pause(wait)
+      if (outcome.kind === 'ended') return this.hooks.ended()
+      if (outcome.kind === 'next') continue
+      await this.pause(Math.max(backoffMs(attempt++, this.chance()), outcome.waitMs))
     }
   }
 
   private tell(outcome: Outcome): void {
     const { view } = this
-    if (outcome.kind === 'ended' && FORBIDDEN.has(outcome.reason)) this.blank()
+    if (outcome.kind === 'ended' && FORBIDDEN.has(outcome.reason)) {
+      this.screen.blank()
+      Object.assign(view, { width: 0, height: 0 })
+    }
     view.needsPurpose = outcome.kind === 'ended' && outcome.reason === 'purpose'
     view.phase = outcome.kind === 'ended' ? 'ended' : 'reconnecting'
     view.reason = outcome.kind === 'next' ? 'next_way' : outcome.reason
     view.detail = outcome.kind === 'next' ? null : outcome.detail
   }
 
-  private blank(): void {
-    const { canvas } = this.sinks
-    canvas.getContext('2d')?.clearRect(0, 0, canvas.width, canvas.height)
-    Object.assign(this.view, { width: 0, height: 0, pictures: 0 })
-  }
-
   private async once(): Promise<Outcome> {
-    const transport = this.choose()
-    if (!transport) return { kind: 'ended', reason: 'codec', detail: null }
+    const { point, profile, purpose, abilities } = this.order
+    const ways = waysOf(point.profiles, profile, abilities)
+    const way = ways.find((each) => !this.unusable.has(nameOf(each)))
+    if (!way) return { kind: 'ended', reason: 'codec', detail: null }
     let ticket: LiveTicket
     try {
-      const { signal } = this.stop
-      ticket = await this.api.live(this.pointId, this.profile, this.purpose, signal)
+      ticket = await this.api.live(point.id, way.profile, purpose, this.stop.signal)
     } catch (error) {
       return afterProblem(error instanceof Problem ? error : new Problem(0, ''))
     }
     if (this.stop.signal.aborted) return { kind: 'next' }
-    const address = ticket.urls[transport]
-    if (!address) return this.give(transport)
-    Object.assign(this.view, { transport, profile: ticket.profile })
-    return this.play(transport, socketUrl(address))
+    const address = way.transport === 'fmp4' ? ticket.urls.fmp4 : ticket.urls.frames
+    // The ticket may know better than the list which codec it is.
+    if (!address || !plays(abilities, way.transport, familyOf(ticket.codec))) return this.give(way)
+    const { transport, notice } = way
+    Object.assign(this.view, { transport, notice, profile: ticket.profile })
+    return this.play(way, socketUrl(address, way.transport))
   }
 
-  private choose(): Transport | null {
-    if (FramesPlayer.supported && !this.unusable.has('frames')) return 'frames'
-    if (Fmp4Player.supported && !this.unusable.has('fmp4')) return 'fmp4'
-    return null
-  }
-
-  private give(transport: Transport): Outcome {
-    this.unusable.add(transport)
+  private give(way: Way): Outcome {
+    this.unusable.add(nameOf(way))
     return { kind: 'next' }
   }
 
-  private play(transport: Transport, url: string): Promise<Outcome> {
+  private play(way: Way, url: string): Promise<Outcome> {
     return new Promise((resolve) => {
       const socket = new WebSocket(url)
       socket.binaryType = 'arraybuffer'
       let ended: string | null = null
+      this.upstreamLost = false
+      const layer = this.screen.add(way.transport === 'fmp4' ? 'video' : 'canvas')
       const finish = (outcome: Outcome) => {
         clearTimeout(timer)
         this.stop.signal.removeEventListener('abort', aborted)
         socket.onmessage = socket.onclose = null
         socket.close()
+        this.screen.retire(layer)
         player.close()
+        this.player = null
         resolve(outcome)
       }
       const aborted = () => finish({ kind: 'next' })
       const silent = () => finish({ kind: 'retry', reason: 'silent', detail: null, waitMs: 0 })
       let timer = setTimeout(silent, SILENCE_MS)
-      const player = this.player(transport, () => finish(this.give(transport)))
+      const player = this.playerOn(layer, () => finish(this.give(way)))
+      this.player = player
+      player.setAudible(this.audible)
       this.stop.signal.addEventListener('abort', aborted)
       socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
         clearTimeout(timer)
@@ -159,24 +183,29 @@ export class LiveSession {
     })
   }
 
-  private player(transport: Transport, unsupported: () => void): Player {
+  private playerOn(layer: Layer, unsupported: () => void): Player {
     const events: PlayerEvents = {
-      picture: (width, height) => this.picture(width, height),
+      picture: (width, height) => {
+        this.screen.reveal(layer)
+        this.picture(width, height)
+      },
+      sound: () => (this.view.sound = true),
       unsupported,
     }
-    return transport === 'frames'
-      ? new FramesPlayer(this.sinks.canvas, events)
-      : new Fmp4Player(this.sinks.video, events)
+    return layer instanceof HTMLVideoElement
+      ? new Fmp4Player(layer, events)
+      : new FramesPlayer(layer, events)
   }
 
   private picture(width: number, height: number): void {
     const { view } = this
-    view.pictures += 1
-    view.pictureAt = performance.now()
-    view.width = width
-    view.height = height
-    // The first picture proves that the stream lives, whatever was said before it.
-    if (view.phase === 'opening' || view.reason === 'next_way') this.alive()
+    view.seen.pictures += 1
+    view.seen.at = performance.now()
+    if (view.width !== width) view.width = width
+    if (view.height !== height) view.height = height
+    if (view.seen.pictures === 1) this.hooks.shown()
+    // A picture proves that the stream lives, whatever was said of the connection before it.
+    if (view.phase !== 'live' && !this.upstreamLost) this.alive()
   }
 
   private alive(): void {
@@ -188,8 +217,10 @@ export class LiveSession {
     const message = parseMessage(text)
     if (message?.type !== 'state') return null
     if (message.state === 'ended') return message.reason ?? ''
+    this.upstreamLost = message.state === 'reconnecting'
     if (message.state === 'live') {
-      if (this.view.pictures > 0) this.alive()
+      this.view.said = message.reason
+      if (this.view.seen.pictures > 0) this.alive()
     } else {
       Object.assign(this.view, { phase: 'reconnecting', reason: message.reason, detail: null })
     }
@@ -205,8 +236,13 @@ export class LiveSession {
   }
 }
 
-function socketUrl(address: string): string {
+function nameOf({ transport, profile }: Way): string {
+  return `${transport}/${profile}`
+}
+
+function socketUrl(address: string, transport: Transport): string {
   const url = new URL(address, location.href)
   url.protocol = url.protocol.replace(/^http/, 'ws')
+  if (transport === 'jpeg') url.searchParams.set('codec', 'jpeg')
   return url.href
 }

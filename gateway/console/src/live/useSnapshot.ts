@@ -6,7 +6,7 @@ import type { Point } from '@/api/types'
 const SHOWN_MS = 6000
 
 /** Saves the gateway's own snapshot as a file: unlike a grab of the canvas, it is recorded. */
-export function useSnapshot(api: Api) {
+export function useSnapshot(api: Api, purpose: () => string | null) {
   const busy = ref(false)
   const problem = ref('')
 
@@ -14,7 +14,7 @@ export function useSnapshot(api: Api) {
     busy.value = true
     problem.value = ''
     try {
-      download(await api.snapshot(point.id), fileName(point.name, new Date()))
+      download(await api.snapshot(point.id, purpose()), fileName(point.name, new Date()))
     } catch (error) {
       problem.value = error instanceof Problem ? (error.detail ?? error.title) : String(error)
       setTimeout(() => (problem.value = ''), SHOWN_MS)

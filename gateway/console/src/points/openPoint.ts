@@ -4,7 +4,7 @@ import type { Wall } from '@/live/wall'
 
 /** Opens a point by its id. False when there is none that this user may see. */
 export async function openPoint(api: Api, wall: Wall, id: string): Promise<boolean> {
-  if (wall.state.places.some((place) => place?.id === id)) return true
+  if (wall.shown.value.some((place) => place?.id === id)) return true
   try {
     wall.show(await api.point(id))
     return true

@@ -11,8 +11,9 @@ const RENEW_AT = 0.7
 const MAY: Record<Right, readonly Role[]> = {
   pictures: ['viewer', 'dispatcher', 'clear_view', 'admin'],
   dispatch: ['dispatcher', 'admin'],
+  administer: ['admin'],
 }
-export type Right = 'pictures' | 'dispatch'
+export type Right = 'pictures' | 'dispatch' | 'administer'
 
 export type Session = ReturnType<typeof createSession>
 

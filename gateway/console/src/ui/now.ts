@@ -7,3 +7,22 @@ export function useNow(): Ref<number> {
   onScopeDispose(() => clearInterval(timer))
   return now
 }
+
+/** The beginning of the present minute in ms. One timer per component, woken once a minute. */
+export function useMinute(): Ref<number> {
+  const begin = () => Math.floor(Date.now() / 60_000) * 60_000
+  const minute = ref(begin())
+  let timer: ReturnType<typeof setTimeout>
+  const wait = () => {
+    timer = setTimeout(
+      () => {
+        minute.value = begin()
+        wait()
+      },
+      60_050 - (Date.now() % 60_000),
+    )
+  }
+  wait()
+  onScopeDispose(() => clearTimeout(timer))
+  return minute
+}
