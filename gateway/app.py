@@ -57,6 +57,7 @@ from gateway.api.errors import install_error_answers
 from gateway.api.jwks import jwks_router
 from gateway.api.live import live_router
 from gateway.api.services import Services
+from gateway.api.wire import WireProtocol
 from gateway.bus.client import Bus
 from gateway.bus.link import BrokerAddress
 from gateway.bus.presence import Presence
@@ -72,6 +73,7 @@ from gateway.live.covers import Covers
 from gateway.live.jpeg import jpeg_transform
 from gateway.live.masking import Masking
 from gateway.live.mediaserver import KeyRing, MediaServers
+from gateway.live.record import ViewingRecord
 from gateway.live.whep import WhepViews
 from gateway.live.whereabouts import Presets, Whereabouts
 from gateway.roster import Roster
@@ -289,9 +291,11 @@ async def _application(
     covers = await stack.enter_async_context(_covers(database, cameras))
     masking_threads = await stack.enter_async_context(PicturePool())
 
+    record = await stack.enter_async_context(ViewingRecord(node.audit.store, database))
     media: MediaServers | None = None
 
     def opened(viewing: Viewing) -> None:
+        record.told(viewing)
         if media is not None:
             media.used_here(viewing.id)
 
@@ -304,9 +308,10 @@ async def _application(
             masking=Masking(covers, masking_threads),
             jpeg=jpeg_transform(pictures),
             opened=opened,
+            closed=record.told,
         )
     )
-    media = await _media_servers(stack, node, sealer, live)
+    media = await _media_servers(stack, node, sealer, live, record)
     peers = await stack.enter_async_context(WhepViews(live, node.settings.meets_peers_on))
     folder = node.settings.data_dir / "imports"
     background = Jobs(database, node=node.bus.node, folder=folder)
@@ -342,7 +347,11 @@ async def _application(
 
 
 async def _media_servers(
-    stack: contextlib.AsyncExitStack, node: Node, sealer: Sealer, live: LiveService
+    stack: contextlib.AsyncExitStack,
+    node: Node,
+    sealer: Sealer,
+    live: LiveService,
+    record: ViewingRecord,
 ) -> MediaServers | None:
     """The external media servers, where any is set; the stack closes them. Raises: CannotStart."""
     settings, database = node.settings.media_servers, node.database
@@ -360,6 +369,8 @@ async def _media_servers(
         node=node.bus.node,
         allowed=_rights(database),
         unmasked=unmasked,
+        opened=record.told,
+        closed=record.told,
     )
     try:
         return await stack.enter_async_context(servers)
@@ -504,7 +515,7 @@ def _server(settings: Settings, app: FastAPI) -> uvicorn.Server:
         app,
         log_config=None,
         access_log=False,
-        ws="websockets-sansio",
+        ws=WireProtocol,
         ws_max_size=64 * 1024,
         ws_per_message_deflate=False,  # video does not shrink; deflating it would cost every viewer
         lifespan="off",

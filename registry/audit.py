@@ -7,7 +7,7 @@ Organisations are named by their id: paths change, and here is no transaction to
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from registry import changes, migrations
 from registry.database import Database, beside
 from registry.errors import Forbidden, Invalid
 from registry.identity import new_id, now, parse_id
-from registry.models import CHANGES, ORGANIZATIONS
+from registry.models import CHANGES, ORGANIZATIONS, POINTS, USERS
 from registry.models.audit import AUDIT
 from registry.organizations import OrganizationRef
 from registry.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, decode_cursor, encode_cursor
@@ -109,6 +109,53 @@ def record(
             details=dict(details),
         )
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """names: of users by id. places: owners of points by the point's id."""
+
+    names: Mapping[str, str]
+    places: Mapping[str, OrganizationRef]
+
+
+def who_and_where(
+    connection: Connection, user_ids: Collection[str], point_ids: Collection[str]
+) -> Known:
+    """Of acts that name both by id. connection: of the registry. Those that are gone are left
+    out."""
+    users = connection.execute(
+        select(USERS.c.id, USERS.c.name).where(USERS.c.id.in_(list(user_ids)))
+    )
+    owners = connection.execute(
+        select(POINTS.c.id, ORGANIZATIONS.c.id, ORGANIZATIONS.c.path, ORGANIZATIONS.c.name)
+        .join_from(POINTS, ORGANIZATIONS, POINTS.c.organization_id == ORGANIZATIONS.c.id)
+        .where(POINTS.c.id.in_(list(point_ids)))
+    )
+    return Known(
+        names={row[0]: row[1] for row in users},
+        places={row[0]: OrganizationRef(id=row[1], path=row[2], name=row[3]) for row in owners},
+    )
+
+
+def record_all(
+    store: Connection, acts: Sequence[Act], places: Mapping[str, OrganizationRef]
+) -> None:
+    """Write down many acts at once. places: where each object is, by its id; of one that has
+    gone, the record of the whole registry tells."""
+    values = []
+    for act in acts:
+        place = places.get(act.object_id)
+        values.append(
+            {
+                **{field.name: getattr(act, field.name) for field in dataclasses.fields(act)},
+                "organization_id": place.id if place else "",
+                "address": act.address[:64],
+                "details": dict(act.details),
+            }
+        )
+    if values:
+        store.execute(insert(AUDIT), values)
 
 
 def scope_of(connection: Connection, principal: Principal) -> Scope:
