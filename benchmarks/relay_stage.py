@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from adapters.base import MediaSource
 from adapters.events import RtspSource, Secret
 from gateway.api.live import live_router
+from gateway.api.wire import WireProtocol
 from gateway.live import LiveService, LiveSettings, View
 from simulators.rtsp_camera import RtspCameraSpec, RtspFleet
 
@@ -63,7 +64,7 @@ async def relay(urls: list[str], viewers: int) -> None:
         app.include_router(live_router(live), prefix="/api/v1")
         config = uvicorn.Config(
             app,
-            ws="websockets-sansio",
+            ws=WireProtocol,
             ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,

@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, WebSocket, WebSocketDisco
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.api.wire import wire_of
 from gateway.live import LiveRefused, LiveService, LiveSession, ViewClosed
 from gateway.live.mjpeg import CONTENT_TYPE, mjpeg_parts
 from gateway.live.whep import WhepViews
@@ -156,7 +157,13 @@ async def _carry(
 
 
 async def _send(websocket: WebSocket, session: LiveSession) -> None:
+    wire = wire_of(websocket)
     with contextlib.suppress(ViewClosed):
+        if wire is not None:
+            session.write_through(wire.write)
+        while wire is not None:
+            for frames in await session.take_wire():
+                await wire.drain(frames)
         while True:
             for message in await session.take():
                 kind = "bytes" if isinstance(message, bytes) else "text"

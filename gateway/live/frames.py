@@ -18,6 +18,20 @@ VIDEO, AUDIO = 0, 1
 _HEAD = struct.Struct(">BBQ")
 
 Message = str | bytes
+_TEXT, _BINARY = 0x81, 0x82
+
+
+def wire_frame(message: Message) -> bytes:
+    """A message as one WebSocket frame from the server. Source: RFC 6455, section 5.2."""
+    first, data = (_BINARY, message) if isinstance(message, bytes) else (_TEXT, message.encode())
+    size = len(data)
+    if size < 126:
+        head = struct.pack(">BB", first, size)
+    elif size < 1 << 16:
+        head = struct.pack(">BBH", first, 126, size)
+    else:
+        head = struct.pack(">BBQ", first, 127, size)
+    return head + data
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +51,9 @@ class LiveState:
 
     def fmp4(self) -> list[Message]:
         return [self.text]
+
+    def wire(self, *, fmp4: bool) -> bytes:
+        return wire_frame(self.text)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,6 +91,9 @@ class LiveFormat:
     def fmp4(self) -> list[Message]:
         return self.init
 
+    def wire(self, *, fmp4: bool) -> bytes:
+        return b"".join(map(wire_frame, self.init)) if fmp4 else wire_frame(self.text)
+
 
 class LiveUnit:
     """An access unit on the relay's own time line.
@@ -82,7 +102,17 @@ class LiveUnit:
     it has one.
     """
 
-    __slots__ = ("_fmp4", "_frames", "_resumed", "placement", "sequence", "unit", "video")
+    __slots__ = (
+        "_fmp4",
+        "_fmp4_wire",
+        "_frames",
+        "_frames_wire",
+        "_resumed",
+        "placement",
+        "sequence",
+        "unit",
+        "video",
+    )
 
     def __init__(
         self, unit: AccessUnit, *, video: bool, sequence: int, placement: fmp4.Placement | None
@@ -93,6 +123,8 @@ class LiveUnit:
         self.placement = placement
         self._frames: list[Message] | None = None
         self._fmp4: list[Message] | None = None
+        self._frames_wire: bytes | None = None
+        self._fmp4_wire: bytes | None = None
         self._resumed: LiveUnit | None = None
 
     @property
@@ -112,6 +144,16 @@ class LiveUnit:
                 fragment = fmp4.fragment(self.sequence, self.placement, self.unit, track_id)
                 self._fmp4.append(fragment)
         return self._fmp4
+
+    def wire(self, *, fmp4: bool) -> bytes:
+        """What goes over a WebSocket: the messages, framed; made once for all viewers."""
+        if fmp4:
+            if self._fmp4_wire is None:
+                self._fmp4_wire = b"".join(map(wire_frame, self.fmp4()))
+            return self._fmp4_wire
+        if self._frames_wire is None:
+            self._frames_wire = b"".join(map(wire_frame, self.frames()))
+        return self._frames_wire
 
     def resumed(self) -> "LiveUnit":
         """The same unit for viewers that missed what was before it."""

@@ -70,6 +70,15 @@ class LiveSession:
             return [message for entry in entries for message in entry.fmp4()]
         return [message for entry in entries for message in entry.frames()]
 
+    def write_through(self, write: Callable[[bytes], bool]) -> None:
+        """Hand WebSocket frames over as soon as they are there; see `Viewer.write_through`."""
+        as_fmp4 = self._as_fmp4
+        self.viewer.write_through(lambda entry: write(entry.wire(fmp4=as_fmp4)))
+
+    async def take_wire(self) -> list[bytes]:
+        """Everything that waits, as WebSocket frames. Raises: ViewClosed when it is over."""
+        return [entry.wire(fmp4=self._as_fmp4) for entry in await self.viewer.take()]
+
     async def take_entries(self) -> list[Entry]:
         """Everything that waits, not written yet. Raises: ViewClosed when it is over."""
         return await self.viewer.take()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gateway.live.frames import Entry, LiveFormat, LiveState, LiveUnit
 
@@ -32,10 +32,16 @@ class Viewer:
         self._awaiting_key = True
         self._fell_behind = False
         self._waiter: asyncio.Future[None] | None = None
+        self._write: Callable[[Entry], bool] | None = None
         self._closed: ViewClosed | None = None
         self.closed = asyncio.Event()
         self.skips = 0
         self.dropped = 0
+
+    def write_through(self, write: Callable[[Entry], bool]) -> None:
+        """From now on hand entries over at once while nothing waits. write: tells whether it took
+        one; what it does not take now waits for `take`."""
+        self._write = write
 
     def begin(self, entries: Iterable[Entry]) -> None:
         """What is known and cached when it joins; the queue has room for it beyond its limit."""
@@ -61,9 +67,16 @@ class Viewer:
             if self._fell_behind:
                 entry = entry.resumed()
             self._awaiting_key = self._fell_behind = False
+        if self._passes(entry):
+            return
         self._entries.append(entry)
         self._waiting += 1
         self._wake()
+
+    def _passes(self, entry: Entry) -> bool:
+        """Hand an entry over at once, if who takes has dealt with all that was before it."""
+        idle = self._waiter is not None and not self._waiter.done()
+        return self._write is not None and idle and self._write(entry)
 
     def _offer_sound(self, entry: LiveUnit) -> None:
         """Frames of sound are small and many: they take no room from pictures, and are left out
@@ -71,8 +84,9 @@ class Viewer:
         if self._awaiting_key or len(self._entries) >= self._room * _SOUND_FACTOR:
             self.dropped += not self._awaiting_key or self._fell_behind
             return
-        self._entries.append(entry)
-        self._wake()
+        if not self._passes(entry):
+            self._entries.append(entry)
+            self._wake()
 
     @property
     def over(self) -> ViewClosed | None:

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from adapters.base import MediaSource
 from adapters.events import RtspSource, Secret
 from gateway.api.live import live_router
+from gateway.api.wire import WireProtocol
 from gateway.live import LiveService, LiveSettings, NoSource, View
 from gateway.live.jpeg import jpeg_transform
 from gateway.live.whep import WhepViews
@@ -83,7 +84,7 @@ async def gateway(
         app.include_router(live_router(it.live, it.peers), prefix="/api/v1")
         config = uvicorn.Config(
             app,
-            ws="websockets-sansio",
+            ws=WireProtocol,
             ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 
 import pytest
 from relay_stage import FORMAT, HandClock, PlayedCamera, picture, settle
+from websockets.frames import Frame, Opcode
+from websockets.streams import StreamReader
 
 from adapters.base import AccessUnit, TrackFormat
 from adapters.errors import AuthenticationFailed, Busy, Unreachable
@@ -22,6 +24,7 @@ from gateway.live import (
     View,
     ViewClosed,
 )
+from gateway.live.frames import wire_frame
 
 
 class Registry:
@@ -414,3 +417,55 @@ async def test_stopping_the_gateway_ends_views() -> None:
     assert session.viewer.over is not None
     assert session.viewer.over.code == 1001
     assert not Footprint.now().beyond(before)
+
+
+async def test_frames_are_handed_over_at_once_and_in_order(stage: Stage) -> None:
+    session = await stage.view()
+    written: list[bytes] = []
+    willing = True
+
+    def write(frames: bytes) -> bool:
+        if willing:
+            written.append(frames)
+        return willing
+
+    session.write_through(write)
+    await stage.play(FORMAT, picture(0, key=True))
+    first = await session.take_wire()
+    assert len(first) == 3
+    assert not written  # nobody waited for them
+    taking = asyncio.create_task(session.take_wire())
+    await stage.play(picture(1), picture(2))
+    head = bytes([0x82, 10 + 20])
+    assert [frames[:2] for frames in written] == [head, head]
+    assert [int.from_bytes(frames[12:16], "big") for frames in written] == [1, 2]
+    willing = False
+    await stage.play(picture(3))
+    willing = True
+    await stage.play(picture(4))  # one that did not wait would overtake the one that does
+    assert [int.from_bytes(f[12:16], "big") for f in await taking] == [3]
+    assert [int.from_bytes(f[12:16], "big") for f in await session.take_wire()] == [4]
+    assert len(written) == 2
+    session.viewer.close(4403, "over")
+    assert b'"ended"' in (await session.take_wire())[0]
+    with pytest.raises(ViewClosed):
+        await session.take_wire()
+
+
+@pytest.mark.parametrize("size", [5, 125, 126, 65_535, 65_536])
+def test_messages_are_framed_as_websocket_has_it(size: int) -> None:
+    reader = StreamReader()
+    reader.feed_data(wire_frame(b"x" * size) + wire_frame("é" * size))
+    read = [Frame.parse(reader.read_exact, mask=False), Frame.parse(reader.read_exact, mask=False)]
+    frames = [_result_of(each) for each in read]
+    assert [frame.opcode for frame in frames] == [Opcode.BINARY, Opcode.TEXT]
+    assert [frame.data for frame in frames] == [b"x" * size, ("é" * size).encode()]
+    assert reader.buffer == b""
+
+
+def _result_of(steps: Generator[None, None, Frame]) -> Frame:
+    try:
+        next(steps)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    raise AssertionError("the frame is not whole")
