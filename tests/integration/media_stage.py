@@ -15,7 +15,7 @@ from patience import wait_until
 
 from adapters.base import MediaSource
 from adapters.events import RtspSource, Secret
-from gateway.live import LiveService, NoSource, Ticket, View, Viewing
+from gateway.live import LiveService, LiveSettings, NoSource, Ticket, View, Viewing
 from gateway.live.mediaserver import Handed, KeyRing, MediaServers, MediaServerSettings
 from simulators.rtsp_camera import RtspCamera, RtspFleet
 
@@ -39,6 +39,7 @@ class MediaStage:
     what the record of viewing was told."""
 
     fleet: RtspFleet
+    settings: LiveSettings = dataclasses.field(default_factory=LiveSettings)
     keys: KeyRing = dataclasses.field(default_factory=lambda: KeyRing(derive))
     denied: set[str] = dataclasses.field(default_factory=set)
     masked: set[str] = dataclasses.field(default_factory=set)
@@ -105,6 +106,7 @@ class MediaStage:
             self.open_media,
             self.allowed,
             opened=lambda viewing: self.media.used_here(viewing.id),
+            settings=self.settings,
         )
         async with self.live:
             self.media = MediaServers(

@@ -24,7 +24,6 @@ from gateway.live.mediaserver.settings import MediaServerSettings
 from gateway.live.mediaserver.wire import Offer, Reader
 from gateway.live.rights import Allowed, RightsWatch, View
 from gateway.live.service import LiveService
-from gateway.live.settings import LiveSettings
 from gateway.live.tickets import Ticket
 from gateway.live.variants import StreamKey
 from gateway.live.viewer import Viewer
@@ -99,7 +98,7 @@ class MediaServers:
             self._allowed,
             views=lambda: {grant.view for grant in self._book.running()},
             close=self._close_view,
-            settings=LiveSettings(),
+            settings=live.settings,
             clock=clock,
             sleep=sleep,
         )
