@@ -27,6 +27,9 @@ Place = Annotated[Text, StringConstraints(strip_whitespace=True, max_length=400)
 Reference = Annotated[Text, StringConstraints(min_length=1, max_length=1000)]
 """An organisation: its id or its slug path."""
 
+Purpose = Annotated[Text, Field(max_length=400)]
+"""Why somebody looks; recorded."""
+
 Password = Annotated[str, StringConstraints(max_length=256)]
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from gateway.access.roles import may_see_clear, may_view
-from gateway.api.bodies import Body, Reference
+from gateway.api.bodies import Body, Purpose, Reference
 from gateway.api.context import CurrentContext, CurrentPrincipal
 from gateway.api.shapes import Shape, answer, page_shape, ref_shape, timestamp
+from gateway.api.sight import Sight, record_sight, sight_of
 from gateway.vision.diagnosis import DEFAULT_THRESHOLDS, Fault
 from gateway.vision.memory import from_bytes, to_bytes
 from registry import points, quality
@@ -103,24 +104,25 @@ async def forget_scene(
 
 @router.get("/points/{point_id}/quality/evidence.jpg")
 async def get_evidence(
-    point_id: str, context: CurrentContext, principal: CurrentPrincipal
+    point_id: str,
+    context: CurrentContext,
+    principal: CurrentPrincipal,
+    purpose: Annotated[Purpose | None, Query()] = None,
 ) -> Response:
-    """The picture in which a fault was found; seeing it is viewing, and recorded."""
+    """The picture in which a fault was found; seeing it is viewing, and recorded. Of a masked
+    point it is from before it was masked, and for nobody who may not see past masks."""
 
-    def read(connection: Connection) -> tuple[Point, bytes]:
-        point = points.get(connection, principal, point_id)
-        if not may_view(principal, point):
-            raise Forbidden("seeing pictures needs the role viewer, dispatcher or admin here")
-        if not _in_clear(principal, point):
+    def read(connection: Connection) -> tuple[Sight, bytes]:
+        sight = sight_of(connection, principal, point_id, purpose)
+        if not sight.clear:
             raise Forbidden("this point is masked: its picture needs the right clear_view")
-        picture = quality.evidence(connection, point.id)
+        picture = quality.evidence(connection, sight.point.id)
         if picture is None:
-            raise NotFound("picture of evidence", point.id)
-        return point, picture
+            raise NotFound("picture of evidence", sight.point.id)
+        return sight, picture
 
-    point, data = await context.database.read(read)
-    owner = point.organization
-    await context.audit.record(principal, "quality_evidence", "point", point.id, owner, {})
+    sight, data = await context.database.read(read)
+    await record_sight(context, principal, sight, "quality_evidence", {})
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 

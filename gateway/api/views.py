@@ -4,12 +4,11 @@ from typing import Annotated, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Query, Response
-from pydantic import Field
 
 from adapters.errors import NotSupported
 from gateway.agents.cameras import NoCamera
 from gateway.api import ptz
-from gateway.api.bodies import Body, Text
+from gateway.api.bodies import Body, Purpose
 from gateway.api.context import CurrentContext, CurrentPrincipal
 from gateway.api.services import CurrentServices, Services
 from gateway.api.shapes import answer, timestamp
@@ -23,8 +22,6 @@ from registry.sources import Profile
 
 router = APIRouter(prefix="/points", tags=["live"])
 router.include_router(ptz.router)
-
-Purpose = Annotated[Text, Field(max_length=400)]
 
 CODECS = {"h264": "avc1", "h265": "hvc1", "jpeg": "jpeg"}
 

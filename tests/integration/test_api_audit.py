@@ -38,7 +38,7 @@ async def point(core_api: CoreApi) -> AsyncIterator[str]:
     found = [FoundSource(address="v1")]
     registered = await database.write(lambda c: devices.register(c, SYSTEM, device, found))
     async with LiveService(no_media, always) as live:
-        core_api.app.state.services = types.SimpleNamespace(live=live)
+        core_api.app.state.services = types.SimpleNamespace(live=live, media=None)
         core_api.app.include_router(views.router, prefix=PREFIX)
         yield registered.created[0].point_id
 
