@@ -1,4 +1,4 @@
-"""The processes of the relay's bench: cameras, the relay alone, and PyAV doing the same.
+"""The processes of the relay's bench: cameras, the relay alone, and others doing the same.
 
 `python -m benchmarks.relay_stage ROLE CORE …` says one line of JSON when it is ready and runs
 until its standard input ends.
@@ -18,11 +18,14 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from adapters.base import MediaSource
+from adapters.base import AccessUnit, MediaItem, MediaSource
 from adapters.events import RtspSource, Secret
+from adapters.media import open_stream
+from benchmarks.viewing import BareServer
 from gateway.api.live import live_router
 from gateway.api.wire import WireProtocol
 from gateway.live import LiveService, LiveSettings, View
+from gateway.live.frames import VIDEO, frame_message, wire_frame
 from simulators.rtsp_camera import RtspCameraSpec, RtspFleet
 
 USER, PASSWORD = "bench", "bench"
@@ -84,6 +87,28 @@ async def relay(urls: list[str], viewers: int) -> None:
         await serving
 
 
+async def bare(urls: list[str], viewers: int) -> None:
+    """What asyncio can do at best: the first camera's units, framed once and written to all."""
+    everybody: set[asyncio.Transport] = set()
+
+    def hand_out(item: MediaItem) -> None:
+        if isinstance(item, AccessUnit):
+            frame = wire_frame(frame_message(item, VIDEO))
+            for transport in everybody:
+                transport.write(frame)
+
+    source = RtspSource(url=urls[0], username=USER, password=Secret(PASSWORD))
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: BareServer(everybody), "127.0.0.1", 0, backlog=1024)
+    port = server.sockets[0].getsockname()[1]
+    async with open_stream(source) as stream:
+        playing = asyncio.create_task(stream.pour(hand_out))
+        _ready([f"ws://127.0.0.1:{port}/"] * viewers)
+        await _until_told()
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+
+
 def remux(urls: list[str]) -> None:
     """PyAV from RTSP to fragmented MP4, a thread for each camera."""
     import av
@@ -114,6 +139,8 @@ def main(role: str, core: str, *arguments: str) -> None:
         uvloop.run(cameras(int(arguments[0])))
     elif role == "relay":
         uvloop.run(relay(json.loads(arguments[0]), int(arguments[1])))
+    elif role == "bare":
+        uvloop.run(bare(json.loads(arguments[0]), int(arguments[1])))
     else:
         remux(json.loads(arguments[0]))
 
