@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import dataclasses
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from importlib.metadata import version
 
 import structlog
@@ -57,6 +57,7 @@ from gateway.api.errors import install_error_answers
 from gateway.api.jwks import jwks_router
 from gateway.api.live import live_router
 from gateway.api.services import Services
+from gateway.api.sight import thumbnail_stamp
 from gateway.api.wire import WireProtocol
 from gateway.bus.client import Bus
 from gateway.bus.link import BrokerAddress
@@ -74,6 +75,8 @@ from gateway.live.jpeg import jpeg_transform
 from gateway.live.masking import Masking
 from gateway.live.mediaserver import KeyRing, MediaServers
 from gateway.live.record import ViewingRecord
+from gateway.live.snapshots import Snapshot, Snapshots
+from gateway.live.thumbnails import Thumbnails
 from gateway.live.whep import WhepViews
 from gateway.live.whereabouts import Presets, Whereabouts
 from gateway.roster import Roster
@@ -317,33 +320,34 @@ async def _application(
     background = Jobs(database, node=node.bus.node, folder=folder)
     stack.push_async_callback(background.close)
     public_url = node.settings.public_url
-    return build_app(
-        Context(
-            database=database,
-            access=node.access,
-            audit=node.audit,
-            sealer=sealer,
-            public_url=public_url,
-        ),
-        Services(
-            bus=node.bus,
-            feed=feed,
-            cameras=cameras,
-            live=live,
-            pictures=pictures,
-            covers=covers,
-            peers=peers,
-            jobs=background,
-            nudge=roster.nudge,
-            systems=roster.agents.systems,
-            fleet=roster.fleet,
-            rounds=node.rounds,
-            history=node.history,
-            bridge=node.bridge,
-            journal=node.journal,
-            media=media,
-        ),
+    context = Context(
+        database=database,
+        access=node.access,
+        audit=node.audit,
+        sealer=sealer,
+        public_url=public_url,
     )
+    services = Services(
+        bus=node.bus,
+        feed=feed,
+        cameras=cameras,
+        live=live,
+        pictures=pictures,
+        covers=covers,
+        peers=peers,
+        jobs=background,
+        nudge=roster.nudge,
+        systems=roster.agents.systems,
+        fleet=roster.fleet,
+        rounds=node.rounds,
+        history=node.history,
+        bridge=node.bridge,
+        journal=node.journal,
+        media=media,
+    )
+    small = _thumbnails(database, services.snapshots)
+    services.thumbnails = await stack.enter_async_context(small)
+    return build_app(context, services)
 
 
 async def _media_servers(
@@ -494,6 +498,18 @@ def _covers(database: Database, cameras: Cameras) -> Covers:
         raise NotSupported("no camera says where it stands")
 
     return Covers(read, Whereabouts(ask))
+
+
+def _thumbnails(database: Database, snapshots: Snapshots) -> Thumbnails:
+    """Of all points; masked where they are, whoever asks."""
+
+    async def take(point_id: str, width: int) -> Snapshot:
+        return await snapshots.take(point_id, width, clear=False, prefer_viewed=True)
+
+    async def stamp_of(point_id: str) -> Hashable:
+        return await database.read(lambda c: thumbnail_stamp(c, point_id))
+
+    return Thumbnails(take, stamp_of)
 
 
 # --- running --------------------------------------------------------------------------------------

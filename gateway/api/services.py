@@ -13,6 +13,7 @@ from gateway.agents.fleet import Fleet
 from gateway.agents.ptz_lock import PtzLocks
 from gateway.agents.radio import RadioAgent
 from gateway.api.background import Jobs
+from gateway.api.sight import Seen
 from gateway.bus.client import Bus
 from gateway.interop.bridge import Bridge
 from gateway.interop.feed import Feed
@@ -21,6 +22,7 @@ from gateway.live import LiveService
 from gateway.live.covers import Covers
 from gateway.live.mediaserver import MediaServers
 from gateway.live.snapshots import Snapshots
+from gateway.live.thumbnails import Thumbnails
 from gateway.live.whep import WhepViews
 from gateway.vision import PicturePool
 from registry.database import Database
@@ -32,7 +34,8 @@ class Services:
     system id. fleet: its devices. rounds: of video quality diagnosis, where this node makes any.
     history: the journal's database. bridge, journal: where this node has them. covers: what is
     hidden of pictures; without them a masked point is shown to nobody who may not see it clear.
-    media: external media servers, where there are any."""
+    media: external media servers, where there are any. thumbnails: where any are kept. seen: who
+    was shown which of them."""
 
     bus: Bus
     feed: Feed
@@ -50,6 +53,8 @@ class Services:
     covers: Covers | None = None
     peers: WhepViews | None = None
     media: MediaServers | None = None
+    thumbnails: Thumbnails | None = None
+    seen: Seen = dataclasses.field(default_factory=Seen)
     ptz_locks: PtzLocks = dataclasses.field(default_factory=PtzLocks)
     snapshots: Snapshots = dataclasses.field(init=False)
 

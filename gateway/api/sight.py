@@ -1,13 +1,15 @@
 """Whether somebody may see a point's picture, whether in clear, and why they look."""
 
 import dataclasses
+from collections.abc import Hashable
 
 from gateway.access.roles import may_see_clear, may_view, purpose_of_clear_view
+from gateway.access.sessions import hash_token
 from gateway.api.context import Context
 from registry import masks, points
 from registry.database import Connection
 from registry.errors import Conflict, Forbidden, Invalid
-from registry.partition import Principal
+from registry.partition import SYSTEM, Principal
 from registry.points import Point
 
 
@@ -62,6 +64,34 @@ async def picture_of(
     if sight.point.device_id is None:
         raise Conflict("this point has no camera: no source is bound to it")
     return sight
+
+
+class Seen:
+    """Who has seen the small picture of which point since they signed in: that is recorded once,
+    as lists ask again and again. A token that was refreshed counts as another."""
+
+    def __init__(self, room: int = 100_000) -> None:
+        self._room = room
+        self._known: dict[tuple[bytes, str, str], None] = {}
+
+    async def record(
+        self, context: Context, principal: Principal, token: str, sight: Sight
+    ) -> None:
+        """Call it before anything is shown. Raises: DatabaseAway."""
+        key = (hash_token(token)[:16], sight.point.id, str(sight.details))
+        if key in self._known:
+            return
+        await record_sight(context, principal, sight, "thumbnail", {})
+        self._known[key] = None
+        if len(self._known) > self._room:
+            del self._known[next(iter(self._known))]
+
+
+def thumbnail_stamp(connection: Connection, point_id: str) -> Hashable:
+    """What a small picture of a point depends on: its masks and its source."""
+    point = points.get(connection, SYSTEM, point_id)
+    found = masks.of_points(connection, [point.id])[point.id]
+    return (found.masked, found.version, found.movable, point.device_id, point.address)
 
 
 async def record_sight(

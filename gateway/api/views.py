@@ -1,28 +1,34 @@
 """Seeing and moving a camera: live tickets, snapshots; `ptz` has the moving."""
 
+import dataclasses
+from collections.abc import Hashable
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from adapters.errors import NotSupported
 from gateway.agents.cameras import NoCamera
 from gateway.api import ptz
 from gateway.api.bodies import Body, Purpose
-from gateway.api.context import CurrentContext, CurrentPrincipal
+from gateway.api.context import CurrentContext, CurrentPrincipal, CurrentToken
 from gateway.api.services import CurrentServices, Services
 from gateway.api.shapes import answer, timestamp
-from gateway.api.sight import Sight, picture_of, record_sight
+from gateway.api.sight import Sight, picture_of, record_sight, sight_of, thumbnail_stamp
 from gateway.live import KnownProfile, LiveRefused, Ticket
 from gateway.live.mediaserver import Handed
 from gateway.vision import VisionUnavailable
 from gateway.vision.masking import fitted
+from registry.database import Connection
 from registry.errors import Conflict
 from registry.sources import Profile
 
 router = APIRouter(prefix="/points", tags=["live"])
 router.include_router(ptz.router)
 
+FIRST_PICTURE_S = 2.0
+"""How long the first picture of a point is awaited before whoever asks is told to ask again."""
+RETRY = {"Retry-After": "5"}
 CODECS = {"h264": "avc1", "h265": "hvc1", "jpeg": "jpeg"}
 
 
@@ -94,6 +100,47 @@ def _known(profile: Profile | None, *, clear: bool) -> KnownProfile:
         return KnownProfile(codec="avc1", width=width, height=height)
     codec = CODECS.get(profile.codec)
     return KnownProfile(codec=codec, width=profile.width, height=profile.height)
+
+
+@router.get("/{point_id}/thumbnail.jpg")
+async def thumbnail(
+    point_id: str,
+    request: Request,
+    context: CurrentContext,
+    services: CurrentServices,
+    principal: CurrentPrincipal,
+    token: CurrentToken,
+    purpose: Annotated[Purpose | None, Query()] = None,
+) -> Response:
+    """A picture 320 pixels wide that is kept for lists; `Hutong-Picture-Time` says of when. Of a
+    masked point it is masked for everybody. Recorded once for each sign-in and point."""
+
+    def read(connection: Connection) -> tuple[Sight, Hashable]:
+        found = sight_of(connection, principal, point_id, purpose)
+        return found, thumbnail_stamp(connection, found.point.id)
+
+    sight, stamp = await context.database.read(read)
+    if sight.point.device_id is None:
+        raise Conflict("this point has no camera: no source is bound to it")
+    if services.thumbnails is None:
+        raise HTTPException(503, "no small pictures are kept here", RETRY)
+    sight = dataclasses.replace(sight, clear=not sight.point.masked, clear_purpose="")
+    await services.seen.record(context, principal, token, sight)
+    kept = await services.thumbnails.get(sight.point.id, stamp, FIRST_PICTURE_S)
+    if kept is None:
+        reason = services.thumbnails.reason(sight.point.id)
+        raise HTTPException(
+            503, f"there is no picture of it yet{': ' if reason else ''}{reason}", RETRY
+        )
+    tag = f'"{kept.etag}"'
+    headers = {
+        "ETag": tag,
+        "Cache-Control": "private, no-cache",
+        "Hutong-Picture-Time": timestamp(kept.at),
+    }
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(kept.data, media_type="image/jpeg", headers=headers)
 
 
 @router.get("/{point_id}/snapshot.jpg")

@@ -69,10 +69,16 @@ class Snapshots:
         self._not_before: dict[str, tuple[float, str]] = {}
 
     async def take(
-        self, point_id: str, width: int | None = None, *, clear: bool = True
+        self,
+        point_id: str,
+        width: int | None = None,
+        *,
+        clear: bool = True,
+        prefer_viewed: bool = False,
     ) -> Snapshot:
         """A picture not older than `FRESH_S`. width: at most so many pixels, None as it comes.
-        clear: as it is; else with what the point's masks hide painted over.
+        clear: as it is; else with what the point's masks hide painted over. prefer_viewed: a
+        keyframe of a stream that is viewed spares the device the question.
 
         Raises: AdapterError, VisionUnavailable, and what device and open_media raise besides.
         """
@@ -80,18 +86,18 @@ class Snapshots:
         self._locks[point_id] = (lock, waiting + 1)
         try:
             async with lock:
-                return await (self._take if clear else self._masked)(point_id, width)
+                return await (self._take if clear else self._masked)(point_id, width, prefer_viewed)
         finally:
             lock, waiting = self._locks.pop(point_id)
             if waiting > 1:
                 self._locks[point_id] = (lock, waiting - 1)
 
-    async def _take(self, point_id: str, width: int | None) -> Snapshot:
+    async def _take(self, point_id: str, width: int | None, prefer_viewed: bool) -> Snapshot:
         if (known := self._fresh((point_id, width, NOTHING))) is not None:
             return known
         full = self._fresh((point_id, None, NOTHING))
         if full is None:
-            full = await self._picture(point_id)
+            full = await self._picture(point_id, prefer_viewed=prefer_viewed)
             self._keep((point_id, None, NOTHING), full)
         if width is None:
             return full
@@ -109,7 +115,7 @@ class Snapshots:
 
     # --- with something hidden ----------------------------------------------------------------
 
-    async def _masked(self, point_id: str, width: int | None) -> Snapshot:
+    async def _masked(self, point_id: str, width: int | None, prefer_viewed: bool) -> Snapshot:
         if self._covers is None:
             raise NotSupported("this point is masked, and nothing here can mask it")
         masks = await self._covers.masks(point_id)
@@ -117,12 +123,12 @@ class Snapshots:
             return await self._of_a_moving_one(self._covers, masks, width)
         cover = cover_of(masks, NOWHERE)
         if cover == NOTHING:
-            return await self._take(point_id, width)
+            return await self._take(point_id, width, prefer_viewed)
         if cover.whole:
             return await self._blank(width, "all of this point's picture is masked")
         if (known := self._fresh((point_id, width, cover))) is not None:
             return known
-        painted = await self._painted(await self._take(point_id, None), cover, width)
+        painted = await self._painted(await self._take(point_id, None, prefer_viewed), cover, width)
         self._keep((point_id, width, cover), painted)
         return painted
 
@@ -151,8 +157,12 @@ class Snapshots:
 
     # --- where it comes from ------------------------------------------------------------------
 
-    async def _picture(self, point_id: str, *, viewed: bool = True) -> Snapshot:
+    async def _picture(
+        self, point_id: str, *, viewed: bool = True, prefer_viewed: bool = False
+    ) -> Snapshot:
         """viewed: one that came before this was asked will do."""
+        if prefer_viewed and viewed and self._keyframe(point_id, PROFILE) is not None:
+            return await self._from_stream(point_id, "", viewed=True)
         not_before_s, reason = self._not_before.get(point_id, (0.0, ""))
         if not_before_s <= self._clock():
             self._not_before.pop(point_id, None)

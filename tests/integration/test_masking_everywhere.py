@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from core_api import Answer, Caller
 from databases import ON_SQLITE
 from privacy_stage import (
     RIGHT_HALF,
@@ -24,6 +25,7 @@ from privacy_stage import (
 )
 from websockets.asyncio.client import connect
 
+from adapters.media.jpeg import jpeg_size
 from registry import users
 from registry.database import Connection, Database
 from registry.identity import now
@@ -80,6 +82,42 @@ async def test_a_mask_is_drawn_in_every_transport_and_picture(stage: Stage) -> N
             assert hides_right_half(of_masked_jpeg(taken.body)), query
 
 
+async def test_small_pictures_are_masked_for_everybody_and_anew_with_new_masks(
+    stage: Stage,
+) -> None:
+    give_clear_view(stage.database, now() + timedelta(hours=1))
+    viewer, trusted = await stage.sign_in("viewer"), await stage.sign_in("clear")
+    path = f"/points/{stage.point_id}/thumbnail.jpg"
+    async with asyncio.timeout(WITHIN_S):
+        shown = await small(viewer, path)
+        assert shows_all(of_masked_jpeg(shown.body))
+        assert jpeg_size(shown.body) == (320, 180)
+        assert shown.headers["Hutong-Picture-Time"].endswith("Z")
+        same = await viewer("GET", path, headers={"If-None-Match": shown.headers["ETag"]})
+        assert (same.status, same.body) == (304, b"")
+        await stage.mask(RIGHT_HALF)
+        for who in (viewer, trusted, stage.admin):
+            assert hides_right_half(of_masked_jpeg((await small(who, path)).body))
+        await stage.mask()
+        assert is_flat(of_masked_jpeg((await small(viewer, path)).body))
+    recorded = await stage.acts("thumbnail")
+    told = [(each["user"]["name"], each["details"].get("picture")) for each in recorded]
+    assert sorted(told, key=str) == [
+        ("admin", "masked"),
+        ("clear", "masked"),
+        ("viewer", "masked"),
+        ("viewer", None),
+    ]
+
+
+async def small(who: Caller, path: str) -> Answer:
+    """The small picture, as soon as there is one."""
+    while (answer := await who("GET", path)).status == 503:  # noqa: ASYNC110 - asked over HTTP
+        await asyncio.sleep(0.05)
+    assert answer.status == 200, answer.body
+    return answer
+
+
 async def test_all_routes_that_yield_a_picture_are_known(stage: Stage) -> None:
     """A route that is new and gives a picture is to be tried above, and to be listed here."""
     shape = (await stage.session.get(f"{stage.node.url}/api/openapi.json")).json()
@@ -92,6 +130,7 @@ async def test_all_routes_that_yield_a_picture_are_known(stage: Stage) -> None:
         "/api/v1/points/{point_id}/quality/evidence.jpg",
         "/api/v1/live/{ticket}/mjpeg",
         "/api/v1/live/{ticket}/whep",
+        "/api/v1/live/{ticket}/whep/{view_id}",
     }
 
 
