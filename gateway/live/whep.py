@@ -16,7 +16,7 @@ from aiortc import (
     RTCRtpSender,
     RTCSessionDescription,
 )
-from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
+from aiortc.exceptions import OperationError
 
 from adapters.base import TrackFormat
 from gateway.live.errors import LimitReached, LiveRefused, NoPicture
@@ -169,15 +169,18 @@ class _Peer:
         connection = self._connection
         try:
             await connection.setRemoteDescription(RTCSessionDescription(prepared.sdp, "offer"))
-            sender = connection.addTrack(feed.pictures)
-            if feed.sound is not None:
-                connection.addTrack(feed.sound)
-            await self._gather()
-            await connection.setLocalDescription(await connection.createAnswer())
-        except (ValueError, KeyError, IndexError, InvalidAccessError, InvalidStateError) as error:
-            raise OfferUnusable(f"the offer cannot be read: {error}", understood=False) from None
         except OperationError as error:
             raise OfferUnusable(str(error), understood=True) from None
+        except Exception as error:
+            # The library reads with bare look-ups and asserts: what they say helps nobody.
+            raise OfferUnusable(
+                f"the offer cannot be read ({type(error).__name__})", understood=False
+            ) from None
+        sender = connection.addTrack(feed.pictures)
+        if feed.sound is not None:
+            connection.addTrack(feed.sound)
+        await self._gather()
+        await connection.setLocalDescription(await connection.createAnswer())
         _hear_lost_pictures(sender, feed.lost_picture)
         return restore_answer(connection.localDescription.sdp, prepared)
 
