@@ -31,15 +31,18 @@ from sqlalchemy import (
     cast,
     false,
     func,
+    literal_column,
     or_,
     select,
     true,
     union,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from registry import organizations, point_rules
+from registry.database import Driver
 from registry.errors import Invalid
 from registry.identity import now, parse_id
 from registry.models import ORGANIZATIONS, POINT_COUNTS, POINTS, SHARES
@@ -61,6 +64,7 @@ _P = POINTS.c
 _O = ORGANIZATIONS.c
 _DEGREES = (Point._fields.index("longitude"), Point._fields.index("latitude"))
 _OWNER = (Point._fields.index("organization_path"), Point._fields.index("organization_name"))
+_ID_LENGTH = 36
 _LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -84,12 +88,14 @@ EVERYTHING = PointFilter()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Shape:
-    """What makes one statement another. only: all points are those of one organisation. tops,
-    receives: at how many paths the principal sees points, and is shown some; tops is None where
-    they see every one. below: narrowed to an organisation. counted: which of `COUNTED` are asked
-    for. words: of the text. box: "", "plain", or "across" the 180th meridian."""
+    """What makes one statement another. stamps: their stamps are asked for, not the points. only:
+    all points are those of one organisation. tops, receives: at how many paths the principal sees
+    points, and is shown some; tops is None where they see every one. below: narrowed to an
+    organisation. counted: which of `COUNTED` are asked for. words: of the text. box: "", "plain",
+    or "across" the 180th meridian."""
 
     dialect: str
+    stamps: bool
     only: bool
     tops: int | None
     receives: int
@@ -116,14 +122,53 @@ def page(
 
     Raises: NotFound for an organisation that is not seen; Invalid.
     """
-    if not 1 <= limit <= MAX_LIMIT:
-        raise Invalid.at("limit", f"must be 1 to {MAX_LIMIT}")
     shape, values = _question(connection, principal, wanted)
-    values |= {"after": _after(cursor), "most": limit + 1, "skipped": limit}
+    values |= _place(limit, cursor)
     found, total = _read_page(connection, shape, values)
     items = with_shares(connection, principal, tuple(map(read_point, found[:limit])))
     more = len(found) > limit
     return Page(items=items, next=encode_cursor(items[-1].id) if more else None, total=total)
+
+
+def stamps(
+    connection: Connection | Driver,
+    principal: Principal,
+    wanted: PointFilter = EVERYTHING,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[str]:
+    """`page`, with each point's stamp in its place: its id, and what tells this state of the point
+    and the names of its owner from every other. For who keeps what was made of points, and whom
+    nothing is shared with. A bare driver cannot look an organisation up. Raises: as `page`.
+    """
+    shape, values = _question(connection, principal, wanted, stamps=True)
+    values |= _place(limit, cursor)
+    found, total = _run(connection, _page_statement(shape), values)[0]
+    items = tuple(msgspec.json.decode(found, type=list[str]) if found else ())
+    more = len(items) > limit
+    items = items[:limit]
+    next_ = encode_cursor(items[-1][:_ID_LENGTH]) if more else None
+    return Page(items=items, next=next_, total=total)
+
+
+def stamped(connection: Connection, wanted: Iterable[str]) -> dict[str, Point]:
+    """Points by the stamps they have now, given stamps that they had; those that are gone are left
+    out. Nobody's rights are looked at: they were, where the stamps came from."""
+    ids = [each[:_ID_LENGTH] for each in wanted]
+    statement = (
+        select(*COLUMNS, _stamp(_O.path, _O.name))
+        .join_from(POINTS, ORGANIZATIONS, _P.organization_id == _O.id)
+        .where(_P.id.in_(ids))
+    )
+    return {row[-1]: read_point(row) for row in connection.execute(statement)}
+
+
+def _place(limit: int, cursor: str | None) -> dict[str, Any]:
+    """Where the page is in the list. Raises: Invalid."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise Invalid.at("limit", f"must be 1 to {MAX_LIMIT}")
+    return {"after": _after(cursor), "most": limit + 1, "skipped": limit}
 
 
 def _read_page(
@@ -160,13 +205,18 @@ def _after(cursor: str | None) -> str:
 
 
 def _question(
-    connection: Connection, principal: Principal, wanted: PointFilter
+    connection: Connection | Driver,
+    principal: Principal,
+    wanted: PointFilter,
+    *,
+    stamps: bool = False,
 ) -> tuple[_Shape, dict[str, Any]]:
     """The shape of the statement, and the values of its parameters."""
     tops = top_paths(principal, SEE_POINTS)
     receiving = top_paths(principal, RECEIVE_SHARES) if receives(principal) else ()
     below = None
     if wanted.organization is not None:
+        assert isinstance(connection, Connection)
         below = organizations.get_shown(connection, principal, wanted.organization).path
         tops = _narrowed(tops, below)
     only = principal.only if below is None and not receiving else None
@@ -176,7 +226,8 @@ def _question(
     values = {name: value for name, value in counted.items() if value is not None}
     looked_for = words(wanted.q) if wanted.q is not None else []
     shape = _Shape(
-        dialect=connection.dialect.name,
+        dialect=_dialect(connection),
+        stamps=stamps,
         only=only is not None,
         tops=None if everything else len(tops),
         receives=0 if everything else len(receiving),
@@ -194,7 +245,7 @@ def _question(
         if below is not None:
             values |= _path_values("below", (below,))
     for number, word in enumerate(looked_for):
-        plain = connection.dialect.name == "sqlite"
+        plain = shape.dialect == "sqlite"
         values[f"word{number}"] = word if plain else f"%{escaped(word)}%"
     if wanted.bbox is not None:
         values |= dict(zip(("west", "south", "east", "north"), wanted.bbox, strict=True))
@@ -208,12 +259,12 @@ def _narrowed(tops: Sequence[str], below: str) -> tuple[str, ...]:
     return tuple(top for top in tops if contains(below, top))
 
 
-def _covers_all(connection: Connection, tops: Sequence[str]) -> bool:
+def _covers_all(connection: Connection | Driver, tops: Sequence[str]) -> bool:
     """Whether no organisation is outside the tops, so that no owner needs to be looked at."""
     roots = {top for top in tops if "/" not in top}
     if not roots:
         return False
-    statement = _roots_statement(connection.dialect.name)
+    statement = _roots_statement(_dialect(connection))
     return {row[0] for row in _run(connection, statement, {})} <= roots
 
 
@@ -234,9 +285,9 @@ def _path_values(name: str, paths: Iterable[str]) -> dict[str, str]:
     return values
 
 
-def _stored(connection: Connection, at: datetime) -> Any:
+def _stored(connection: Connection | Driver, at: datetime) -> Any:
     """An instant as the driver takes it."""
-    if connection.dialect.name == "sqlite":
+    if _dialect(connection) == "sqlite":
         return at.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
     return at
 
@@ -254,12 +305,18 @@ class _Statement:
     constants: Mapping[str, Any]
 
 
+def _dialect(connection: Connection | Driver) -> str:
+    return connection.kind if isinstance(connection, Driver) else connection.dialect.name
+
+
 def _run(
-    connection: Connection, statement: _Statement, values: Mapping[str, Any]
+    connection: Connection | Driver, statement: _Statement, values: Mapping[str, Any]
 ) -> Sequence[Sequence[Any]]:
     given: Any = {**statement.constants, **values}
     if statement.names is not None:
         given = tuple(given[name] for name in statement.names)
+    if isinstance(connection, Driver):
+        return connection.rows(statement.sql, given)
     result = connection.exec_driver_sql(statement.sql, given)
     # The driver's own tuples: SQLAlchemy would make an object of each.
     rows: Sequence[Sequence[Any]] = result.cursor.fetchall()
@@ -319,20 +376,46 @@ def _page_statement(shape: _Shape) -> _Statement:
     return _in_one_row(page, cast(total, BigInteger), shape)
 
 
-def _columns(shape: _Shape) -> Iterator[ColumnElement[Any]]:
-    """`COLUMNS`, on SQLite as they can stand in JSON, each with a name of its own."""
+def _columns(
+    shape: _Shape,
+    owner_path: ColumnElement[str] = _O.path,
+    owner_name: ColumnElement[str] = _O.name,
+) -> Iterator[ColumnElement[Any]]:
+    """`COLUMNS`, on SQLite as they can stand in JSON, each with a name of its own; or the stamp."""
+    if shape.stamps:
+        yield _stamp(owner_path, owner_name).label("stamp")
+        return
+    owner = dict(zip(_OWNER, (owner_path, owner_name), strict=True))
     for number, column in enumerate(COLUMNS):
         if shape.dialect == "sqlite" and number in _DEGREES:
             exact = case((column.is_(None), None), else_=func.printf("%!.17g", column))
             yield exact.label(f"c{number}")
         else:
-            yield column.label(f"c{number}")
+            yield owner.get(number, column).label(f"c{number}")
+
+
+def _stamp(owner_path: ColumnElement[str], owner_name: ColumnElement[str]) -> ColumnElement[str]:
+    """SQL: a point's stamp. What agents see is no edit, and counts up no version."""
+    mark: ColumnElement[str] = literal_column("'|'", Text())
+    whole = cast(_P.id, Text) + mark + cast(_P.version, Text) + mark + cast(_P.updated_at, Text)
+    for each in (_P.status, cast(_P.status_since, Text), _P.status_reason, owner_path, owner_name):
+        whole = whole + mark + each
+    return whole
 
 
 def _in_one_row(page: Select[Any], total: ColumnElement[int], shape: _Shape) -> _Statement:
     """The page with its total: on PostgreSQL in each row, on SQLite one row with all of them as
-    JSON. SQLite's driver lets go of Python's lock for every row, and with an event loop and other
-    readers beside it, it waits for it each time: that took longer than everything else."""
+    JSON, as with stamps on both. SQLite's driver lets go of Python's lock for every row, and with
+    an event loop and other readers beside it, it waits for it each time: that took longer than
+    everything else."""
+    if shape.stamps:
+        stamps = page.add_columns(_P.id.label("id")).subquery("page").c
+        listed = (
+            func.json_group_array(stamps.stamp)
+            if shape.dialect == "sqlite"
+            else cast(func.json_agg(aggregate_order_by(stamps.stamp, stamps.id)), Text)
+        )
+        return _compiled(select(listed, total.label("total")), shape.dialect)
     if shape.dialect == "postgresql":
         return _compiled(page.add_columns(total.label("total")), shape.dialect)
     rows = page.subquery("page")
@@ -356,12 +439,11 @@ def _total_statement(shape: _Shape) -> _Statement:
 def _page_of_one(shape: _Shape) -> Select[Any]:
     """The page of a workroom, which is what most people ask for: one run through one index."""
     only = bindparam("only", type_=_O.id.type)
-    owner = {
-        number: select(COLUMNS[number]).where(_O.id == only).scalar_subquery().label(f"c{number}")
-        for number in _OWNER
-    }
+    path, name = (
+        select(each).where(_O.id == only).scalar_subquery() for each in (_O.path, _O.name)
+    )
     return (
-        select(*(owner.get(number, each) for number, each in enumerate(_columns(shape))))
+        select(*_columns(shape, path, name))
         .select_from(POINTS)
         .where(
             _P.organization_id == only,

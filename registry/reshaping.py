@@ -10,7 +10,7 @@ from typing import Any
 
 import shapely
 from shapely.geometry import mapping
-from sqlalchemy import Connection, Table, Text, func, literal, select
+from sqlalchemy import Connection, Table, Text, case, func, literal, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import update as sql_update
 
@@ -193,17 +193,16 @@ def _take_over(
             .values(organization_id=target.id, version=table.c.version + 1, **touched)
         )
     connection.execute(sql_update(POINTS).where(_P.home_id == source.id).values(home_id=target.id))
-    owned = _P.organization_id == source.id
-    if explicitly:
-        connection.execute(
-            sql_update(POINTS)
-            .where(owned, _P.assigned_by == "polygon")
-            .values(assigned_by="explicit")
-        )
+    by = case((_P.assigned_by == "polygon", "explicit"), else_=_P.assigned_by)
     connection.execute(
         sql_update(POINTS)
-        .where(owned)
-        .values(organization_id=target.id, version=_P.version + 1, **touched)
+        .where(_P.organization_id == source.id)
+        .values(
+            organization_id=target.id,
+            assigned_by=by if explicitly else _P.assigned_by,
+            version=_P.version + 1,
+            **touched,
+        )
     )
     _bring_home(connection, target.path)
     _move_roles(connection, source.id, target.id)

@@ -14,6 +14,7 @@ import os
 import pwd
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -142,6 +143,26 @@ class PostgresServer:
         return psycopg.connect(self.url(name), autocommit=True, connect_timeout=5)
 
 
+def _differs(*columns: str) -> str:
+    return "({}) IS NOT ({})".format(
+        ", ".join(f"old.{each}" for each in columns), ", ".join(f"new.{each}" for each in columns)
+    )
+
+
+SHOWN = (
+    *("code", "name", "place", "organization_id", "assigned_by", "longitude", "latitude"),
+    *("category", "ownership", "device_id", "address", "profiles", "capabilities", "masked"),
+    "attributes",
+)
+STAMPED = f"""
+CREATE TRIGGER stamped BEFORE UPDATE ON points
+WHEN {_differs(*SHOWN)}
+AND NOT {_differs("version", "updated_at", "status", "status_since", "status_reason")}
+BEGIN SELECT RAISE(ABORT, 'a point is shown anew, and its stamp stays as it was'); END
+"""
+"""In all tests: what is kept of points is known by their stamps (`point_lists.stamps`)."""
+
+
 def migrate(url: str) -> None:
     database = Database(url)
     try:
@@ -169,6 +190,8 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with the tables in it, to copy."""
     path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
     migrate(f"sqlite:///{path}")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(STAMPED)
     return path
 
 

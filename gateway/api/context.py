@@ -11,6 +11,7 @@ from gateway.access.audit import Audit
 from gateway.access.errors import CrossSite, NotSignedIn
 from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
+from gateway.api.point_texts import PointTexts
 from registry.database import Database
 from registry.partition import Principal
 
@@ -21,13 +22,15 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Context:
     """Set once, at ``app.state.context``. public_url: where people reach us, empty for wherever
-    they ask; with https there, cookies are for TLS only, also behind a proxy."""
+    they ask; with https there, cookies are for TLS only, also behind a proxy. texts: points as
+    JSON, kept."""
 
     database: Database
     access: Access
     audit: Audit
     sealer: Sealer
     public_url: str = ""
+    texts: PointTexts = dataclasses.field(default_factory=PointTexts)
 
 
 def current_context(connection: HTTPConnection) -> Context:

@@ -9,14 +9,11 @@ from gateway.api.bodies import Body, Latitude, Longitude, Name, Place, Reference
 from gateway.api.context import (
     CurrentContext,
     CurrentPrincipal,
-    current_context,
-    current_principal,
 )
 from gateway.api.point_shapes import (
     clusters_shape,
     features_shape,
     point_shape,
-    points_shape,
 )
 from gateway.api.shapes import (
     GEO_JSON,
@@ -144,22 +141,14 @@ async def list_points(
 ) -> Response:
     """The points that the caller sees; as a FeatureCollection for `Accept:
     application/geo+json`."""
-    wanted = query.wanted()
-    page = await context.database.read(
-        lambda c: point_lists.page(
-            c, principal, wanted, limit=query.limit, cursor=query.cursor or None
-        )
-    )
+    wanted, limit, cursor = query.wanted(), query.limit, query.cursor or None
     if wants_geo_json(request):
+        page = await context.database.read(
+            lambda c: point_lists.page(c, principal, wanted, limit=limit, cursor=cursor)
+        )
         return answer(features_shape(page), media_type=GEO_JSON)
-    return answer(points_shape(page))
-
-
-async def answer_list(request: Request) -> Response:
-    """`list_points` for a caller that has resolved nothing yet. Raises what is wrong."""
-    query = ListQuery.model_validate(dict(request.query_params))
-    principal = await current_principal(request)
-    return await list_points(query, request, current_context(request), principal)
+    text = await context.texts.page(context.database, principal, wanted, limit=limit, cursor=cursor)
+    return Response(text, media_type="application/json")
 
 
 @router.get("/clusters")

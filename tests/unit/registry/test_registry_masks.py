@@ -77,7 +77,11 @@ def test_only_an_admin_of_the_owner_masks(registry: Registry, point_id: str, rol
 def test_a_camera_that_moves_is_masked_by_preset(registry: Registry, point_id: str) -> None:
     with pytest.raises(Invalid, match="does not move"):
         put(registry, point_id, presets={"gate": [WINDOW]})
-    registry(lambda c: c.execute(update(POINTS).values(capabilities=["ptz"])))
+    registry(
+        lambda c: c.execute(
+            update(POINTS).values(capabilities=["ptz"], version=POINTS.c.version + 1)
+        )
+    )
     with pytest.raises(Invalid, match="moves"):
         put(registry, point_id, polygons=[WINDOW])
     made = put(registry, point_id, presets={" gate ": [WINDOW], "yard": [DOOR]})

@@ -23,6 +23,7 @@ from registry.points import NewPoint
 
 pytest_plugins = ["databases"]
 
+NEXT = {"version": POINTS.c.version + 1}
 PATHS = ("d", "d/a", "d/b")
 POSITIONS = ((None, None), (0.0, 0.0), (123.4567891, 41.8), (123.46, 41.81), (-180.0, -90.0))
 
@@ -144,14 +145,14 @@ def test_counts_follow_any_writes(tree: Registry, writes: list[tuple[str, int, i
             elif verb == "place":
                 longitude, latitude = POSITIONS[number % len(POSITIONS)]
                 position = {"longitude": longitude, "latitude": latitude}
-                connection.execute(update(POINTS).where(some).values(position))
+                connection.execute(update(POINTS).where(some).values(position | NEXT))
             else:
                 changes = {
                     "move": {"organization_id": owner},
                     "status": {"status": "fault"},
                     "rename": {"name": f"p{number % 8}"},
                 }
-                connection.execute(update(POINTS).where(some).values(changes[verb]))
+                connection.execute(update(POINTS).where(some).values(changes[verb] | NEXT))
         return kept_and_true(connection)
 
     kept, true = tree.undone(run)
@@ -190,7 +191,9 @@ def test_very_many_writes_are_counted_at_once(tree: Registry) -> None:
             batch = [row(owners[each % 3], each) for each in range(200)]
             connection.execute(insert(POINTS), batch)
             connection.execute(
-                update(POINTS).where(POINTS.c.name == "p7").values(organization_id=owners[0])
+                update(POINTS)
+                .where(POINTS.c.name == "p7")
+                .values(organization_id=owners[0], **NEXT)
             )
 
     tree.database.write_now(run)

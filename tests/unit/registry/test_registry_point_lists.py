@@ -1,5 +1,7 @@
 """Pages of points over many owners: merged, counted and stable whoever asks and writes."""
 
+import functools
+import itertools
 from typing import Any
 
 import pytest
@@ -13,9 +15,10 @@ from registry.database import Connection
 from registry.identity import new_id, now
 from registry.models import POINTS
 from registry.organizations import NewOrganization
+from registry.paging import encode_cursor
 from registry.partition import SYSTEM, Grant, Principal, Role
 from registry.point_lists import PointFilter
-from registry.points import NewPoint
+from registry.points import NewPoint, Point
 
 pytest_plugins = ["databases"]
 
@@ -74,6 +77,11 @@ def fill(connection: Connection, ids: dict[str, str], owners: list[int]) -> list
     return made
 
 
+def alike(point: Point) -> Point:
+    """Whichever way the driver gave it."""
+    return point._replace(masked_flag=point.masked, status_since_at=point.status_since)
+
+
 FILTERS: tuple[tuple[PointFilter, Any], ...] = (
     (PointFilter(), lambda row: True),
     (PointFilter(status="fault"), lambda row: row["status"] == "fault"),
@@ -115,6 +123,12 @@ def test_pages_are_all_that_is_seen_and_wanted_in_order(
         cursor = None
         while True:
             page = point_lists.page(connection, who, wanted, limit=limit, cursor=cursor)
+            stamps = point_lists.stamps(connection, who, wanted, limit=limit, cursor=cursor)
+            stamped = point_lists.stamped(connection, stamps.items)
+            assert tuple(alike(stamped[each]) for each in stamps.items) == tuple(
+                alike(each) for each in page.items
+            )
+            assert (stamps.next, stamps.total) == (page.next, page.total)
             pages.append(page)
             cursor = page.next
             if cursor is None:
@@ -150,10 +164,36 @@ def test_a_list_goes_on_where_it_was_while_others_write(tree: Registry) -> None:
 
 def test_the_total_stands_on_an_empty_page_too(tree: Registry) -> None:
     made = tree(points.create, SYSTEM, NewPoint(organization="d/a", name="p"))
-    end = point_lists.encode_cursor(made.id)
+    end = encode_cursor(made.id)
     for wanted in (PointFilter(), PointFilter(q="p")):
         page = tree(point_lists.page, viewer("d"), wanted, cursor=end)
         assert (page.items, page.next, page.total) == ((), None, 1)
+
+
+def nobody(connection: Connection) -> Any:
+    pytest.fail("the driver alone did not do")
+
+
+def test_a_bare_driver_finds_the_same_stamps(tree: Registry) -> None:
+    for path in ("d/a", "d/b", "d/a", "e/z"):
+        tree(points.create, SYSTEM, NewPoint(organization=path, name=f"东门 {path}"))
+    for who, wanted in itertools.product(
+        (viewer("d/a"), viewer("d"), SYSTEM),
+        (PointFilter(), PointFilter(q="东门"), PointFilter(category=9)),
+    ):
+        ask = functools.partial(point_lists.stamps, principal=who, wanted=wanted, limit=2)
+        expected = tree(ask)
+        assert expected.items
+        assert tree.database.glance_now(ask, nobody) == expected
+
+
+def test_the_long_way_answers_where_the_driver_fails(tree: Registry) -> None:
+    def told(sql: str) -> Any:
+        return tree.database.glance_now(lambda driver: driver.rows(sql, ()), lambda c: "long way")
+
+    assert told("nonsense") == "long way"
+    assert told("SELECT 1 FROM nowhere") == "long way"
+    assert [tuple(each) for each in told("SELECT 1")] == [(1,)]
 
 
 @ON_SQLITE
