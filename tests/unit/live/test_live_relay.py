@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from adapters.base import AccessUnit, TrackFormat
-from adapters.errors import AuthenticationFailed, Busy, Unreachable
+from adapters.errors import AuthenticationFailed, Busy, NotSupported, Unreachable
 from adapters.footprint import Footprint
 from gateway.live import (
     LimitReached,
@@ -469,3 +469,49 @@ def _result_of(steps: Generator[None, None, Frame]) -> Frame:
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
     raise AssertionError("the frame is not whole")
+
+
+async def test_a_dark_camera_is_asked_for_a_keyframe_once() -> None:
+    asked: list[tuple[str, str]] = []
+    refusal: list[Exception] = []
+
+    async def ask(point_id: str, profile: str) -> None:
+        asked.append((point_id, profile))
+        if refusal:
+            raise refusal[0]
+
+    it = Stage(first_retry_s=0.5, max_retry_s=0.5)
+    it.live = LiveService(
+        it.camera.source,
+        it.registry.allowed,
+        ask_keyframe=ask,
+        settings=it.live.settings,
+        clock=it.time.clock,
+        sleep=it.time.sleep,
+        chance=lambda: 1.0,
+    )
+    async with it.live:
+        await settle()
+        await it.view()
+        assert asked == []
+        await it.time.pass_s(0.1)
+        assert asked == [("p", "main")]
+        it.live.ask_keyframe("p", "main")
+        await settle()
+        assert len(asked) == 1  # at most one a second
+        await it.time.pass_s(1)
+        it.live.ask_keyframe("p", "main")
+        await settle()
+        assert len(asked) == 2
+        await it.play(FORMAT, picture(0, key=True), Unreachable("away"))
+        await it.time.pass_s(0.5)
+        await it.play(FORMAT, picture(1, key=True))
+        await it.time.pass_s(5)
+        assert len(asked) == 2  # its picture came by itself
+        refusal.append(NotSupported("it cannot"))
+        for _ in range(3):
+            await it.time.pass_s(1)
+            it.live.ask_keyframe("p", "main")
+            await settle()
+        assert len(asked) == 3
+        assert it.live.counters.keyframes_asked == 3
