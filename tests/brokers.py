@@ -5,7 +5,7 @@ import contextlib
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +13,7 @@ import pytest
 
 from gateway.bus.broker import EmbeddedBroker
 from gateway.bus.errors import BusError
-from gateway.bus.link import BrokerAddress, connect
+from gateway.bus.link import BrokerAddress, Link, connect
 
 
 class RunningBroker(Protocol):
@@ -38,12 +38,26 @@ def mosquitto_path() -> str | None:
 
 
 async def until_it_answers(address: BrokerAddress) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             with contextlib.suppress(BusError):
                 async with connect(address, "waiting"):
                     return
             await asyncio.sleep(0.02)
+
+
+async def read_kept(link: Link, pattern: str, seen: Callable[[], object]) -> None:
+    """Subscribe, and once more where that is needed, until what is retained was seen.
+
+    nats-server gives a message that is being stored neither as it happens nor as it is kept.
+    """
+    async with asyncio.timeout(30):
+        while not seen():
+            await link.subscribe(pattern, 1)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    while not seen():  # noqa: ASYNC110 - a test may look often
+                        await asyncio.sleep(0.005)
 
 
 class Mosquitto:

@@ -130,7 +130,7 @@ def _listen(bus: Bus, heard: Heard) -> None:
         bus.subscribe(topics.org_all("channels", kind), on_event)
     bus.subscribe(topics.org_all("channels", "command"), on_command)
     for family in ("channels", "patches"):
-        bus.subscribe(topics.org_all(family, "state"), on_state)
+        bus.subscribe(topics.org_all(family, "state"), on_state, kept=True)
 
 
 @contextlib.asynccontextmanager
@@ -225,7 +225,7 @@ async def radio_lab(
             heard=heard,
             definitions=defined,
         )
-        await wait_until(lambda: ready(lab), timeout_s=10, what=f"all ready: {lab.heard.states}")
+        await wait_until(lambda: ready(lab), timeout_s=60, what=f"all ready: {lab.heard.states}")
         yield lab
 
 

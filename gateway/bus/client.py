@@ -6,30 +6,49 @@ anything else is dropped and counted, because a late press must never key a radi
 """
 
 import asyncio
+import collections
+import contextlib
 import dataclasses
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import structlog
 
 from gateway.bus.errors import BusError
 from gateway.bus.link import BrokerAddress, Link, Will, connect
-from gateway.bus.messages import decode, encode
-from gateway.bus.topics import Topics, matches, overlap
+from gateway.bus.messages import CloudEvent, decode, decode_event, encode
+from gateway.bus.topics import OrgTopic, Topics, matches, overlap
 
 STATUS_EVERY_S = 10.0
 STATUS_TTL_S = 30.0
 ANSWER_EVERY_S = 1.0
 STATE_DELAY_S = 0.005
+ASK_AGAIN_S = 1.0
 _MAX_UNCONFIRMED = 20_000
+_MOST_ROUTES = 20_000
 
 Handler = Callable[[str, bytes], None]
 """Takes topic and payload and returns at once. Raises: ValueError for what cannot be read."""
+EventHandler = Callable[[OrgTopic, CloudEvent], None]
+"""The same for an event or a decision of an organisation's tree, read once for all handlers."""
 
 log = structlog.get_logger("bus")
+
+
+@dataclasses.dataclass(slots=True)
+class _Subscription:
+    """apart: on the connection that only the lease uses. *_later: for whoever only looks on."""
+
+    qos: int
+    apart: bool
+    kept: bool = False
+    raw: list[Handler] = dataclasses.field(default_factory=list)
+    raw_later: list[Handler] = dataclasses.field(default_factory=list)
+    events: list[EventHandler] = dataclasses.field(default_factory=list)
+    events_later: list[EventHandler] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(slots=True)
@@ -67,8 +86,12 @@ class Bus:
         self.last_error = ""
         self.bridge_epoch = 0
         self._roles, self._url, self._version = roles, url, version
-        self._handlers: dict[str, tuple[int, list[Handler]]] = {}
-        self._exact: dict[str, list[Handler]] = {}
+        self._handlers: dict[str, _Subscription] = {}
+        self._wild: set[str] = set()
+        self._routes: dict[str, tuple[_Subscription, OrgTopic | None]] = {}
+        self._looked_on: collections.deque[tuple[_Subscription, str, bytes, Any]] = (
+            collections.deque()
+        )
         self._states: dict[str, bytes] = {}
         self._unsent: dict[str, None] = {}
         self._sending_soon = False
@@ -78,9 +101,10 @@ class Bus:
         self._answered_s = float("-inf")
         self._lost: list[Callable[[], None]] = []
         self._link: Link | None = None
+        self._apart: Link | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = time.monotonic()
-        self.subscribe(topics.status_all(), self._watch_own_status, qos=1)
+        self.subscribe(topics.status_all(), self._watch_own_status)
 
     # --- what the rest of the gateway uses ----------------------------------------------------
 
@@ -100,41 +124,64 @@ class Bus:
         return int((time.monotonic() - self._started) * 1000)
 
     def subscribe(
-        self, pattern: str, handler: Handler, *, qos: int = 1, later: bool = False
+        self,
+        pattern: str,
+        handler: Handler,
+        *,
+        qos: int = 0,
+        later: bool = False,
+        apart: bool = False,
+        kept: bool = False,
     ) -> None:
         """Call handler for every message that matches. Filters of one client must not overlap.
 
+        qos: 0, because our sessions are clean: what a lost connection loses is lost either way,
+        and brokers pass over QoS 1 messages where too many of a connection wait for their
+        acknowledgement (nats-server: 1,024, of which it speaks again after 30 s).
         later: after what other handlers publish because of the same message is written, in the
         order of arrival: for whoever only looks on. Nobody on the air waits for those.
+        apart: on a connection of its own, whose messages wait for no others.
+        kept: what matches is retained, and asked for once more a second later (seen: who
+        subscribes to nats-server while a retained message is being stored gets it neither as it
+        happens nor as it is kept). So the handler may get a state twice.
         """
-        if later:
-            handler = self._deferred(handler)
-        if pattern in self._handlers:
-            self._handlers[pattern][1].append(handler)
-            return
-        for other in self._handlers:
+        known = self._subscription(pattern, qos, apart)
+        known.kept = known.kept or kept
+        (known.raw_later if later else known.raw).append(handler)
+
+    def subscribe_events(
+        self, family: str, kind: str, handler: EventHandler, *, later: bool = False
+    ) -> None:
+        """Call handler for all CloudEvents of a kind; later: as in `subscribe`."""
+        known = self._subscription(self.topics.org_all(family, kind), 0, apart=False)
+        (known.events_later if later else known.events).append(handler)
+
+    def _subscription(self, pattern: str, qos: int, apart: bool) -> _Subscription:
+        if (known := self._handlers.get(pattern)) is not None:
+            return known
+        wild = "+" in pattern or "#" in pattern
+        for other in self._handlers if wild else self._wild:
             if overlap(pattern, other):
                 raise ValueError(f"subscription {pattern} overlaps {other}")
-        self._handlers[pattern] = (qos, [handler])
-        if "+" not in pattern and "#" not in pattern:
-            self._exact[pattern] = self._handlers[pattern][1]
+        known = self._handlers[pattern] = _Subscription(qos, apart)
+        if wild:
+            self._wild.add(pattern)
+        self._routes.clear()
         if self._link is not None:
             task = asyncio.create_task(self._subscribe_late(self._link, pattern, qos))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-
-    def _deferred(self, handler: Handler) -> Handler:
-        def defer(topic: str, payload: bytes) -> None:
-            asyncio.get_running_loop().call_soon(self._handle, handler, topic, payload)
-
-        return defer
+        return known
 
     def unsubscribe(self, pattern: str) -> None:
-        if self._handlers.pop(pattern, None) is None:
+        known = self._handlers.pop(pattern, None)
+        if known is None:
             return
-        self._exact.pop(pattern, None)
-        if self._link is not None:
-            self._link.unsubscribe(pattern)
+        self._wild.discard(pattern)
+        self._routes.clear()
+        link = self._apart if known.apart else self._link
+        if link is not None:
+            link.unsubscribe(pattern)
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Called at once when the connection to the broker is lost."""
@@ -148,8 +195,9 @@ class Bus:
         return self._send(topic, payload, qos=qos)
 
     def publish_retained(self, topic: str, payload: bytes) -> bool:
-        """Like `publish`, retained, for what must not be sent again when the broker is back."""
-        return self._send(topic, payload, retain=True)
+        """Like `publish`, retained, for what must not be sent again when the broker is back; by
+        the connection apart, where there is one."""
+        return self._send(topic, payload, retain=True, link=self._apart or self._link)
 
     def set_state(self, topic: str, payload: Mapping[str, Any]) -> None:
         """Own a retained topic: sent within 5 ms, and again whenever the broker comes back.
@@ -224,30 +272,53 @@ class Bus:
     async def _session(self) -> None:
         """Subscribe, say that we are here, send our states, and stay until the link is over."""
         identifier = f"hutong-{self.node}-{self.epoch}"
-        async with connect(self._address(), identifier, self._dispatch, will=self._will()) as link:
-            await self._subscribe_all(link)
-            self._link = link
+        async with (
+            connect(self._address(), identifier, self._dispatch, will=self._will()) as link,
+            self._connected_apart(identifier) as apart,
+        ):
+            await self._subscribe_all(link, apart)
+            self._link, self._apart = link, apart
             self._announce()
+            asking = asyncio.get_running_loop().call_later(ASK_AGAIN_S, self._ask_again, link)
+            ends = {link.closed, *([apart.closed] if apart is not None else [])}
             try:
-                while not link.closed.done():
-                    await asyncio.wait({link.closed}, timeout=STATUS_EVERY_S)
+                while not any(end.done() for end in ends):
+                    await asyncio.wait(
+                        ends, timeout=STATUS_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+                    )
                     self._publish_status()
                     for topic in list(self._refused):
                         self._send_state(topic)
             finally:
-                self._link = None
-            raise link.closed.result()
+                asking.cancel()
+                self._link = self._apart = None
+            raise next(end for end in ends if end.done()).result()
 
-    async def _subscribe_all(self, link: Link) -> None:
+    def _ask_again(self, link: Link) -> None:
+        for pattern, known in self._handlers.items():
+            if known.kept and not known.apart:
+                link.ask(pattern, known.qos)
+
+    @contextlib.asynccontextmanager
+    async def _connected_apart(self, identifier: str) -> AsyncIterator[Link | None]:
+        """One is over with the other: who hears only half of it all must begin anew."""
+        if not any(known.apart for known in self._handlers.values()):
+            yield None
+            return
+        async with connect(self._address(), f"{identifier}-apart", self._dispatch) as apart:
+            yield apart
+
+    async def _subscribe_all(self, link: Link, apart: Link | None) -> None:
         """Also to what is asked for, and not to what is given up, while this goes on."""
-        asked: set[str] = set()
-        while fresh := self._handlers.keys() - asked:
+        asked: dict[str, Link] = {}
+        while fresh := self._handlers.keys() - asked.keys():
             for pattern in sorted(fresh):
-                asked.add(pattern)
-                if pattern in self._handlers:
-                    await self._subscribe(link, pattern, self._handlers[pattern][0])
-        for pattern in asked - self._handlers.keys():
-            link.unsubscribe(pattern)
+                known = self._handlers.get(pattern)
+                asked[pattern] = apart if apart and known and known.apart else link
+                if known is not None:
+                    await self._subscribe(asked[pattern], pattern, known.qos)
+        for pattern in asked.keys() - self._handlers.keys():
+            asked[pattern].unsubscribe(pattern)
 
     async def _subscribe(self, link: Link, pattern: str, qos: int) -> None:
         """Raises: BusError when the broker does not answer."""
@@ -284,26 +355,76 @@ class Bus:
 
     def _dispatch(self, topic: str, payload: bytes) -> None:
         self.counters.received += 1
-        handlers = self._exact.get(topic)
-        if handlers is None:
-            found = (h for p, (_, h) in self._handlers.items() if matches(p, topic))
-            handlers = next(found, [])
-        for handler in list(handlers):
+        route = self._routes.get(topic) or self._route(topic)
+        if route is None:
+            return
+        known, parts = route
+        for handler in known.raw:
             self._handle(handler, topic, payload)
+        event = None
+        if parts is not None and (known.events or known.events_later):
+            event = self._read(topic, payload)
+        if event is not None and parts is not None:
+            for reader in known.events:
+                self._handle(reader, parts, event, topic)
+        if known.raw_later or (known.events_later and event is not None):
+            if not self._looked_on:
+                asyncio.get_running_loop().call_soon(self._look_on)
+            self._looked_on.append((known, topic, payload, (parts, event)))
 
-    def _handle(self, handler: Handler, topic: str, payload: bytes) -> None:
+    def _route(self, topic: str) -> tuple[_Subscription, OrgTopic | None] | None:
+        """Found once for each topic; there are as many as channels and points."""
+        pattern = topic
+        if topic not in self._handlers:
+            pattern = next((each for each in self._wild if matches(each, topic)), "")
+        known = self._handlers.get(pattern)
+        if known is None:
+            return None
+        if len(self._routes) >= _MOST_ROUTES:
+            self._routes.clear()
+        route = self._routes[topic] = (known, self.topics.parse_org(topic))
+        return route
+
+    def _look_on(self) -> None:
+        looked_on, self._looked_on = self._looked_on, collections.deque()
+        for known, topic, payload, (parts, event) in looked_on:
+            for handler in known.raw_later:
+                self._handle(handler, topic, payload)
+            if event is not None:
+                for reader in known.events_later:
+                    self._handle(reader, parts, event, topic)
+
+    def _read(self, topic: str, payload: bytes) -> CloudEvent | None:
         try:
-            handler(topic, payload)
+            return decode_event(payload)
         except ValueError as error:
-            self.counters.unreadable += 1
-            log.warning("unreadable message", topic=topic, reason=str(error)[:200])
+            self._unreadable(topic, error)
+            return None
+
+    def _handle(self, handler: Any, said_by: Any, said: Any, topic: str = "") -> None:
+        try:
+            handler(said_by, said)
+        except ValueError as error:
+            self._unreadable(topic or said_by, error)
         except Exception:
             # What anybody may write must not end the connection in the middle of a packet.
             self.counters.unreadable += 1
-            log.exception("message not handled", topic=topic)
+            log.exception("message not handled", topic=topic or said_by)
 
-    def _send(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:
-        link = self._link
+    def _unreadable(self, topic: str, error: ValueError) -> None:
+        self.counters.unreadable += 1
+        log.warning("unreadable message", topic=topic, reason=str(error)[:200])
+
+    def _send(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        link: Link | None = None,
+    ) -> bool:
+        link = link or self._link
         if link is None or link.unconfirmed >= _MAX_UNCONFIRMED:
             self.counters.dropped += 1
             return False

@@ -142,6 +142,11 @@ class Link(asyncio.Protocol):
         finally:
             self._subscribing.pop(packet_id, None)
 
+    def ask(self, pattern: str, qos: int) -> None:
+        """Subscribe once more: the broker sends again what it keeps [MQTT-3.8.4-3]."""
+        if not self.closed.done():
+            self._send(packets.subscribe(self._next_id(), pattern, qos))
+
     def unsubscribe(self, pattern: str) -> None:
         if not self.closed.done():
             self._send(packets.unsubscribe(self._next_id(), pattern))

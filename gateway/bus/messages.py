@@ -78,8 +78,47 @@ def encode_event(event: CloudEvent) -> bytes:
     return encode(cloud_event_object(event))
 
 
+class _Wire(msgspec.Struct):
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    epoch: str
+    sequence: str | int
+    uptimems: str | int
+    data: dict[str, Any] = {}
+
+
+_WIRE = msgspec.json.Decoder(_Wire)
+
+
 def decode_event(payload: bytes) -> CloudEvent:
     """Unknown fields are ignored. Raises: UnreadableMessage naming the field."""
+    try:
+        wire = _WIRE.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decode_slowly(payload)
+    kind = wire.type
+    if not (kind.startswith(TYPE_PREFIX) and wire.id and wire.source and wire.subject):
+        return _decode_slowly(payload)
+    if not (wire.time and wire.epoch):
+        return _decode_slowly(payload)
+    return CloudEvent(
+        id=wire.id,
+        source=wire.source,
+        type=kind[len(TYPE_PREFIX) :],
+        subject=wire.subject,
+        time=wire.time,
+        epoch=wire.epoch,
+        sequence=_count("sequence", wire.sequence),
+        uptime_ms=_count("uptimems", wire.uptimems),
+        data=wire.data,
+    )
+
+
+def _decode_slowly(payload: bytes) -> CloudEvent:
+    """Field by field, to say what is wrong with it."""
     value = decode(payload)
     kind = _text(value, "type")
     if not kind.startswith(TYPE_PREFIX):
@@ -108,7 +147,10 @@ def _text(value: Mapping[str, Any], field: str) -> str:
 
 
 def _number(value: Mapping[str, Any], field: str) -> int:
-    number = value.get(field)
+    return _count(field, value.get(field))
+
+
+def _count(field: str, number: object) -> int:
     if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) <= 20:
         return int(number)
     if isinstance(number, int) and not isinstance(number, bool) and number >= 0:

@@ -37,7 +37,7 @@ class Presence:
         self._nodes: dict[str, _Node] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._listeners: list[Callable[[str], None]] = []
-        bus.subscribe(bus.topics.status_all(), self._heard)
+        bus.subscribe(bus.topics.status_all(), self._heard, kept=True)
 
     def on_change(self, listener: Callable[[str], None]) -> None:
         self._listeners.append(listener)

@@ -18,10 +18,10 @@ from gateway.bus.messages import (
     CloudEvent,
     Repeats,
     decode,
-    decode_event,
     rfc3339,
 )
 from gateway.bus.presence import Presence
+from gateway.bus.topics import OrgTopic
 from gateway.interop import floor as control
 from gateway.interop import model
 from gateway.interop.definitions import (
@@ -41,6 +41,7 @@ from gateway.interop.showing import (
     decision_data,
     emergencies_in,
     floor_shown,
+    look_alike,
     member_shown,
     suspended_in,
     words_for,
@@ -75,10 +76,11 @@ class Bridge:
         self._emergencies: set[tuple[str, str]] = set()
         self._others: dict[str, dict[str, Any]] = {}
         topics = bus.topics
-        bus.subscribe(topics.org_all("channels", "event"), self._on_event)
-        bus.subscribe(topics.org_all("channels", "state"), self._on_state, qos=0)
+        bus.subscribe_events("channels", "event", self._on_event)
+        bus.subscribe(topics.org_all("channels", "state"), self._on_state, kept=True)
         bus.subscribe(topics.org_all("channels", "request"), self._on_request)
-        bus.subscribe(topics.org_all("patches", "state"), self._on_patch_state, qos=0, later=True)
+        shown = topics.org_all("patches", "state")
+        bus.subscribe(shown, self._on_patch_state, later=True, kept=True)
         presence.on_change(self._on_presence)
         lease.on_won(self._on_lease_won)
         lease.on_lost(self._disown_states)
@@ -196,8 +198,7 @@ class Bridge:
 
     # --- what is heard --------------------------------------------------------------------------
 
-    def _on_event(self, topic: str, payload: bytes) -> None:
-        event = decode_event(payload)
+    def _on_event(self, parts: OrgTopic, event: CloudEvent) -> None:
         self.counters.events += 1
         node = self._writer_of(event)
         if node is None:
@@ -208,8 +209,7 @@ class Bridge:
         ):
             self.counters.repeats += 1
             return
-        parts = self._bus.topics.parse_org(topic)
-        if parts is None or parts.id != event.subject:
+        if parts.id != event.subject:
             raise ValueError(f"subject {event.subject!r} is not the channel of its topic")
         self._presence.note_uptime(node, event.epoch, event.uptime_ms)
         if event.data.get("talker") in self._ourselves and not event.data.get("caused_by"):
@@ -255,8 +255,14 @@ class Bridge:
         node, epoch = state.get("node"), state.get("epoch")
         if not isinstance(node, str) or not isinstance(epoch, str):
             raise ValueError("a channel state without node or epoch")
+        known, sequence = self._agents.get(parts.id), state.get("sequence")
+        sequence = sequence if isinstance(sequence, int) else 0
+        if known is not None and known.epoch == epoch and sequence < known.sequence:
+            return  # what is kept may be told after what happened since
         health = str(state.get("health") or "unknown")
-        self._agents[parts.id] = AgentOf(org=parts.org, node=node, epoch=epoch, health=health)
+        self._agents[parts.id] = AgentOf(
+            org=parts.org, node=node, epoch=epoch, health=health, sequence=sequence
+        )
         self._note_present(parts.id)
 
     def _on_presence(self, node: str) -> None:
@@ -409,7 +415,8 @@ class Bridge:
         for effect in effects:
             self._carry_out(machine, effect)
         self._reschedule(machine)
-        self._loop.call_soon(self._tell_all, machine, told, machine.floor.transmission)
+        if told or not look_alike(before, machine.floor):
+            self._loop.call_soon(self._tell_all, machine, told, machine.floor.transmission)
 
     def _tell_all(self, machine: Machine, told: list[model.Told], transmission: str) -> None:
         for each in told:
@@ -424,12 +431,23 @@ class Bridge:
             self._publish_patch(machine)
 
     def _reschedule(self, machine: Machine) -> None:
-        if machine.timer is not None:
-            machine.timer.cancel()
-            machine.timer = None
+        """A timer that comes too early looks again: most steps only put the time off."""
         at_s = control.deadline_s(machine.floor)
+        timer = machine.timer
+        if timer is not None:
+            if timer.when() <= at_s:
+                return
+            timer.cancel()
+            machine.timer = None
         if at_s != float("inf"):
-            machine.timer = self._loop.call_at(at_s, self._step, machine, model.Tick())
+            machine.timer = self._loop.call_at(at_s, self._ran_out, machine)
+
+    def _ran_out(self, machine: Machine) -> None:
+        machine.timer = None
+        if self._loop.time() >= control.deadline_s(machine.floor):
+            self._step(machine, model.Tick())
+        else:
+            self._reschedule(machine)
 
     def _carry_out(self, machine: Machine, effect: model.Effect) -> None:
         match effect:

@@ -14,8 +14,9 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from typing import Any
 
 from gateway.bus.client import Bus
-from gateway.bus.messages import cloud_event_object, decode, decode_event
+from gateway.bus.messages import CloudEvent, cloud_event_object, decode
 from gateway.bus.presence import Presence
+from gateway.bus.topics import OrgTopic
 from gateway.interop.directory import Directory
 
 HISTORY = 2000
@@ -80,9 +81,11 @@ class Feed:
             ("points", "event"),
             ("systems", "event"),
         ):
-            bus.subscribe(bus.topics.org_all(family, kind), self._on_event, later=True)
+            bus.subscribe_events(family, kind, self._on_event, later=True)
         for family in ("channels", "patches", "points"):
-            bus.subscribe(bus.topics.org_all(family, "state"), self._on_state, qos=0, later=True)
+            bus.subscribe(
+                bus.topics.org_all(family, "state"), self._on_state, later=True, kept=True
+            )
         presence.on_change(self._on_presence)
 
     # --- the present ----------------------------------------------------------------------------
@@ -151,11 +154,7 @@ class Feed:
         finally:
             del self._answers[request_id]
 
-    def _on_event(self, topic: str, payload: bytes) -> None:
-        parts = self._topics.parse_org(topic)
-        if parts is None:
-            return
-        event = decode_event(payload)
+    def _on_event(self, parts: OrgTopic, event: CloudEvent) -> None:
         request = event.data.get("request")
         if isinstance(request, str):
             waiting = self._answers.get(request)
@@ -183,7 +182,10 @@ class Feed:
                 del self._states[key]
                 self._told.pop(key, None)
             return
-        self._states[key] = (parts.org, decode(payload))
+        state = decode(payload)
+        if known is not None and known[0] == parts.org and _is_older(state, known[1]):
+            return  # what is kept may be told after what happened since
+        self._states[key] = (parts.org, state)
         self._tell_state(parts.family, parts.id)
 
     def _tell_state(self, family: str, object_id: str) -> None:
@@ -232,3 +234,12 @@ class Feed:
             listener.dropped += 1
             self.dropped += 1
         listener.queue.put_nowait(item)
+
+
+def _is_older(state: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """By its writer's own count."""
+    lives = ("epoch", "bridge_epoch")
+    count, before = state.get("sequence"), known.get("sequence")
+    if any(state.get(life) != known.get(life) for life in lives):
+        return False
+    return isinstance(count, int) and isinstance(before, int) and count < before

@@ -18,6 +18,7 @@ import structlog
 
 from gateway.bus.client import Bus
 from gateway.bus.messages import CloudEvent, Repeats, decode_event
+from gateway.bus.topics import OrgTopic
 from gateway.interop.acknowledged import Position
 from gateway.interop.calls import CallBook
 from gateway.interop.hearing import writer_of
@@ -101,8 +102,8 @@ class Journal:
         self._wake = asyncio.Event()
         topics = bus.topics
         for family in ("channels", "points", "systems"):
-            bus.subscribe(topics.org_all(family, "event"), self._on_event, later=True)
-        bus.subscribe(topics.org_all("channels", "decision"), self._on_event, later=True)
+            bus.subscribe_events(family, "event", self._on_event, later=True)
+        bus.subscribe_events("channels", "decision", self._on_event, later=True)
         bus.subscribe(topics.system_backlog_all(), self._on_backlog, later=True)
         lease.on_lost(self._disown)
 
@@ -117,11 +118,7 @@ class Journal:
 
     # --- what is heard --------------------------------------------------------------------------
 
-    def _on_event(self, topic: str, payload: bytes) -> None:
-        parts = self._bus.topics.parse_org(topic)
-        if parts is None:
-            return
-        event = decode_event(payload)
+    def _on_event(self, parts: OrgTopic, event: CloudEvent) -> None:
         writer_of(event)
         if not self._writers.setdefault(event.source, Repeats()).passes(
             event.epoch, event.sequence

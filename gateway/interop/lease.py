@@ -3,7 +3,8 @@
 Retained `bridge/lease`, renewed every 0.5 s, lost after 1.5 s on the watcher's own clock. A
 candidate claims the next epoch; the first claim of an epoch to come back on the topic wins, so
 the broker's order decides. Whoever hears a higher claim stops, and so does a holder whose own
-renewals do not come back: it is cut off, and somebody else may bridge already.
+renewals do not come back: it is cut off, and somebody else may bridge already. Claims and renewals
+have a connection of their own: behind thousands of events they would come too late.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ class BridgeLease:
         self._claim = 0
         self._won: list[Callable[[], None]] = []
         self._lost: list[Callable[[], None]] = []
-        bus.subscribe(bus.topics.bridge_lease(), self._heard)
+        bus.subscribe(bus.topics.bridge_lease(), self._heard, qos=1, apart=True)
         bus.on_lost(self._forget)
 
     def on_won(self, callback: Callable[[], None]) -> None:

@@ -33,6 +33,7 @@ class AgentOf:
     node: str
     epoch: str
     health: str
+    sequence: int = 0
 
 
 @dataclasses.dataclass(slots=True)

@@ -27,6 +27,26 @@ def floor_shown(floor: model.Floor) -> dict[str, Any]:
     }
 
 
+def look_alike(before: model.Floor, after: model.Floor) -> bool:
+    """Would both be shown the same? Most of what is heard only says that a talk goes on."""
+    if (
+        before.holder != after.holder
+        or before.rules is not after.rules
+        or before.keyed.keys() != after.keyed.keys()
+        or before.talks.keys() != after.talks.keys()
+        or before.missed != after.missed
+        or before.emergencies.keys() != after.emergencies.keys()
+        or before.suspended != after.suspended
+        or before.present != after.present
+    ):
+        return False
+    return all(_looks(before.talks[name]) == _looks(talk) for name, talk in after.talks.items())
+
+
+def _looks(talk: model.Talk) -> tuple[object, ...]:
+    return talk.standing, talk.stream, talk.talker, talk.talker_alias, talk.rank, talk.emergency
+
+
 def _named(talk: model.Talk) -> dict[str, Any]:
     return {"channel": talk.channel, "talker": talk.talker, "talker_alias": talk.talker_alias}
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from brokers import RunningBroker, free_port, running
+from brokers import RunningBroker, free_port, read_kept, running
 from patience import wait_until
 
 from gateway.bus.client import Bus, check
@@ -95,8 +95,8 @@ async def test_an_old_will_after_a_new_birth_does_not_make_us_offline(
             broker.address, "late-reader", lambda _t, payload: statuses.append(decode(payload))
         ) as late:
             statuses: list[dict[str, object]] = []
-            await late.subscribe("hutong/v1/status/n", 1)
-            await wait_until(lambda: statuses and statuses[-1]["state"] == "online")
+            online = lambda: statuses and statuses[-1]["state"] == "online"  # noqa: E731
+            await read_kept(late, "hutong/v1/status/n", online)
         assert presence.believes("n", bus.epoch)
 
 
@@ -114,11 +114,11 @@ async def test_states_come_back_after_the_broker_dies_and_events_do_not(
         bus.set_state(topic, {"floor": "taken"})
         await broker.start()
         seen: list[tuple[str, bytes]] = []
-        async with asyncio.timeout(10):
+        taken = b'{"floor":"taken"}'
+        async with asyncio.timeout(30):
             await bus.connected.wait()
         async with connect(broker.address, "r", lambda t, p: seen.append((t, p))) as reader:
-            await reader.subscribe("hutong/v1/org/#", 1)
-            await wait_until(lambda: (topic, b'{"floor":"taken"}') in seen)
+            await read_kept(reader, "hutong/v1/org/#", lambda: (topic, taken) in seen)
         assert all(b"stale" not in payload for _, payload in seen)
         assert bus.counters.dropped >= 1
 
@@ -287,9 +287,8 @@ async def test_a_disowned_state_is_never_sent_again(broker: RunningBroker) -> No
         bus.set_state("hutong/v1/org/patches/state/d/q", {})
         heard: list[tuple[str, bytes]] = []
         async with connect(broker.address, "r", lambda t, p: heard.append((t, p))) as reader:
-            await reader.subscribe("hutong/v1/org/patches/state/#", 1)
-            # One that is set just now may come twice: as it happens, and as it is kept.
-            await wait_until(lambda: len({t for t, _ in heard}) == 2)
+            both = lambda: len({t for t, _ in heard}) == 2  # noqa: E731
+            await read_kept(reader, "hutong/v1/org/patches/state/#", both)
         assert b'{"floor":"taken"}' not in [p for _, p in heard]
 
 

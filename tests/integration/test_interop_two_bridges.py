@@ -60,7 +60,7 @@ class Agents:
         topics = bus.topics
         bus.subscribe(topics.org_all("channels", "command"), self._on_command)
         bus.subscribe(topics.org_all("channels", "decision"), self._on_decision)
-        bus.subscribe(topics.org_all("patches", "state"), self._on_patch)
+        bus.subscribe(topics.org_all("patches", "state"), self._on_patch, kept=True)
 
     def _on_command(self, topic: str, payload: bytes) -> None:
         self.commands.append({"channel": topic.rsplit("/", 1)[1], **decode(payload)})
