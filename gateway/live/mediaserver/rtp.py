@@ -152,7 +152,8 @@ def _take(data: bytes, at: int, count: int, sets: list[bytes]) -> int:
         at = begin + (data[at] << 8 | data[at + 1])
         if at > len(data):
             raise IndexError
-        sets.append(data[begin:at])
+        if at > begin:
+            sets.append(data[begin:at])
     return at
 
 

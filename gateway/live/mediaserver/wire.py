@@ -85,7 +85,7 @@ def parse_readers(kind: str, document: Any) -> tuple[list[Reader], int]:
             if item.get("state") != "publish"
         ]
         return readers, int(document["pageCount"])
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise Away(f"its list of {kind} cannot be read") from None
 
 
@@ -93,7 +93,7 @@ def parse_names(document: Any) -> tuple[list[str], int]:
     """The names of one page of paths, and how many pages there are. Raises: Away."""
     try:
         return [str(item["name"]) for item in document["items"]], int(document["pageCount"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise Away("its list of paths cannot be read") from None
 
 
