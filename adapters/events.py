@@ -464,6 +464,12 @@ class RemovePreset(Command):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FindPreset(Command):
+    """The outcome has the names of the presets at which it stands: none while it moves, or stands
+    elsewhere. A device that does not tell where it points does not support this."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SetClock(Command):
     """Set the device's clock to this machine's time. An empty address: the device as a whole."""
 

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from adapters import events as seam
 from adapters.base import MediaSource
-from adapters.errors import NotSupported, Unreachable
+from adapters.errors import Unreachable
 from gateway.access.audit import Audit
 from gateway.access.roles import may_see_clear, may_view
 from gateway.access.secrets import Sealer
@@ -78,7 +78,7 @@ from gateway.live.record import ViewingRecord
 from gateway.live.snapshots import Snapshot, Snapshots
 from gateway.live.thumbnails import Thumbnails
 from gateway.live.whep import WhepViews
-from gateway.live.whereabouts import Presets, Whereabouts
+from gateway.live.whereabouts import Whereabouts
 from gateway.roster import Roster
 from gateway.settings import Settings
 from gateway.startup import (
@@ -494,10 +494,7 @@ def _covers(database: Database, cameras: Cameras) -> Covers:
     async def read(point_ids: Collection[str]) -> Mapping[str, Masks]:
         return await database.read(lambda c: stored_masks.of_points(c, point_ids))
 
-    async def ask(point_id: str) -> Presets:
-        raise NotSupported("no camera says where it stands")
-
-    return Covers(read, Whereabouts(ask))
+    return Covers(read, Whereabouts(cameras.stands_at))
 
 
 def _thumbnails(database: Database, snapshots: Snapshots) -> Thumbnails:

@@ -8,6 +8,7 @@ from adapters.errors import AdapterError, NotSupported
 from adapters.events import (
     DONE,
     Command,
+    FindPreset,
     GoToPreset,
     ListPresets,
     MovePtz,
@@ -22,7 +23,12 @@ from adapters.onvif import ptz_wire
 from adapters.onvif.client import OnvifClient
 from adapters.onvif.soap import Call, DeviceFault
 
-MOVES = (MovePtz, ShiftPtz, PlacePtz, GoToPreset, ListPresets, SetPreset, RemovePreset)
+MOVES = (
+    *(MovePtz, ShiftPtz, PlacePtz, GoToPreset),
+    *(ListPresets, FindPreset, SetPreset, RemovePreset),
+)
+_PRESETS_HOLD_S = 10.0
+"""While nobody but us changes them."""
 
 
 class Heads:
@@ -31,6 +37,7 @@ class Heads:
     def __init__(self) -> None:
         self._latest: dict[str, int] = {}  # source -> number of its latest movement
         self._scales: ptz_wire.Scales | None = None
+        self._presets: dict[str, tuple[float, tuple[ptz_wire.Preset, ...]]] = {}
 
     async def execute(self, client: OnvifClient, profile: str, command: Command) -> Outcome:
         """Carry out one of `MOVES`; a continuous movement has stopped when this returns.
@@ -58,6 +65,8 @@ class Heads:
                 found = await client.call(ptz_wire.get_presets(profile))
                 names = tuple(dict.fromkeys(each.name for each in found))
                 return Outcome(result=Result.DONE, presets=names)
+            case FindPreset():
+                return await self._find(client, profile)
             case _:
                 return await self._preset(client, profile, command)
         return DONE
@@ -90,8 +99,24 @@ class Heads:
         self._latest[address] = self._latest.get(address, 0) + 1
         return self._latest[address]
 
+    async def _find(self, client: OnvifClient, profile: str) -> Outcome:
+        """Raises: NotSupported where the device does not tell."""
+        status = await client.call(ptz_wire.get_status(profile))
+        if status.place is None:
+            raise NotSupported("the camera does not tell where it points")
+        now_s = asyncio.get_running_loop().time()
+        read_s, presets = self._presets.get(profile, (-_PRESETS_HOLD_S, ()))
+        if now_s - read_s >= _PRESETS_HOLD_S:
+            presets = await client.call(ptz_wire.get_presets(profile))
+            self._presets[profile] = (now_s, presets)
+        if presets and not any(each.place for each in presets):
+            raise NotSupported("the camera does not tell where its presets are")
+        at = [each.name for each in presets if each.place and each.place.is_at(status.place)]
+        return Outcome(result=Result.DONE, presets=() if status.moving else tuple(at))
+
     async def _preset(self, client: OnvifClient, profile: str, command: Command) -> Outcome:
         assert isinstance(command, GoToPreset | SetPreset | RemovePreset)
+        self._presets.pop(profile, None)
         found = await client.call(ptz_wire.get_presets(profile))
         token = next((each.token for each in found if each.name == command.name), "")
         if isinstance(command, SetPreset):

@@ -16,6 +16,9 @@ _TPTZ: Final = "http://www.onvif.org/ver20/ptz/wsdl"
 _TDS: Final = "http://www.onvif.org/ver10/device/wsdl"
 _TT: Final = "http://www.onvif.org/ver10/schema"
 _MAX_NAME: Final = 64
+# Of a range of 2: a fifth of a degree of a full turn, so that masks still cover what they are for.
+_SAME_PLACE: Final = 0.001
+_SAME_ZOOM: Final = 0.005
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +62,39 @@ class Scales:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a head points, in the numbers of the device. zoom: None where it has none. spaces: what
+    the numbers mean; only those of one are compared."""
+
+    pan: float
+    tilt: float
+    zoom: float | None
+    spaces: tuple[str, str]
+
+    def is_at(self, other: "Place") -> bool:
+        """Whether both are one place, but for what a head does not repeat exactly."""
+        if self.spaces != other.spaces or (self.zoom is None) != (other.zoom is None):
+            return False
+        turned = max(abs(self.pan - other.pan), abs(self.tilt - other.tilt))
+        zoomed = abs((self.zoom or 0.0) - (other.zoom or 0.0))
+        return turned <= _SAME_PLACE and zoomed <= _SAME_ZOOM
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """place: None where the device does not tell."""
+
+    place: Place | None
+    moving: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
+    """place: None where the device does not tell."""
+
     token: str
     name: str
+    place: Place | None = None
 
 
 # --- calls ------------------------------------------------------------------------------------
@@ -134,6 +167,10 @@ def get_presets(profile: str) -> Call[tuple[Preset, ...]]:
     return _call("GetPresets", _profile(profile), _presets)
 
 
+def get_status(profile: str) -> Call[Status]:
+    return _call("GetStatus", _profile(profile), _status)
+
+
 def set_preset(profile: str, name: str, token: str) -> Call[None]:
     """token: of the one to be replaced, empty for a new one."""
     named = f"<p:PresetName>{escape(name)}</p:PresetName>"
@@ -192,10 +229,41 @@ def _presets(reply: Any) -> tuple[Preset, ...]:
         Preset(
             token=each.get("token"),
             name=((each.findtext("{*}Name") or "").strip() or each.get("token"))[:_MAX_NAME],
+            place=_place(each.find("{*}PTZPosition")),
         )
         for each in reply.iterchildren("{*}Preset")
         if each.get("token")
     )
+
+
+def _status(reply: Any) -> Status:
+    status = reply.find("{*}PTZStatus")
+    if status is None:
+        return Status(place=None, moving=False)
+    moves = status.find("{*}MoveStatus")
+    said = [] if moves is None else [(each.text or "").strip().upper() for each in moves]
+    return Status(place=_place(status.find("{*}Position")), moving="MOVING" in said)
+
+
+def _place(position: Any) -> Place | None:
+    """None for one that is not whole, or holds no numbers."""
+    pan_tilt = None if position is None else position.find("{*}PanTilt")
+    if pan_tilt is None:
+        return None
+    zoom = position.find("{*}Zoom")
+    try:
+        pan, tilt = float(pan_tilt.get("x")), float(pan_tilt.get("y"))
+        near = None if zoom is None else float(zoom.get("x"))
+    except (TypeError, ValueError):
+        return None
+    if not all(math.isfinite(each) for each in (pan, tilt, near or 0.0)):
+        return None
+    spaces = ((pan_tilt.get("space") or "").strip(), _space_of(zoom))
+    return Place(pan=pan, tilt=tilt, zoom=near, spaces=spaces)
+
+
+def _space_of(zoom: Any) -> str:
+    return "" if zoom is None else (zoom.get("space") or "").strip()
 
 
 def _nodes(reply: Any) -> Scales:

@@ -5,11 +5,20 @@ client; otherwise one is made for the occasion.
 """
 
 import dataclasses
+import unicodedata
 from collections.abc import Callable, Mapping
 
 from adapters.base import Adapter, MediaSource
 from adapters.errors import AdapterError, AuthenticationFailed, NotSupported
-from adapters.events import Command, Image, Inventory, Outcome, RequestKeyframe, Result
+from adapters.events import (
+    Command,
+    FindPreset,
+    Image,
+    Inventory,
+    Outcome,
+    RequestKeyframe,
+    Result,
+)
 from gateway.agents.build import video_adapter
 from gateway.agents.device import DeviceAgent
 from registry import devices, points
@@ -73,6 +82,14 @@ class Cameras:
         )
         if outcome.result is Result.REFUSED:
             raise NotSupported(outcome.reason)
+
+    async def stands_at(self, point_id: str) -> frozenset[str]:
+        """The presets at which a point's camera stands, in Unicode NFC; none while it moves, or
+        stands elsewhere. Raises: NotSupported where it does not tell; as `open_media`."""
+        outcome = await self.execute(point_id, lambda address: FindPreset(address=address))
+        if outcome.result is not Result.DONE:
+            raise NotSupported(f"the camera does not tell where it points: {outcome.reason}")
+        return frozenset(unicodedata.normalize("NFC", each.strip()) for each in outcome.presets)
 
     async def command(self, device_id: str, command: Command) -> Outcome:
         """Carry out a command for a device as a whole. Raises: AdapterError, NotFound."""

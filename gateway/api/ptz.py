@@ -1,6 +1,8 @@
 """Moving a camera: continuous, by a way, to a place, to presets; and who does it now."""
 
 import asyncio
+import contextlib
+import unicodedata
 from collections.abc import Coroutine
 from typing import Annotated, Any
 
@@ -26,7 +28,7 @@ from gateway.api.bodies import Body, Text
 from gateway.api.context import Context, CurrentContext, CurrentPrincipal
 from gateway.api.services import CurrentServices, Services
 from gateway.api.shapes import answer, timestamp
-from registry import points
+from registry import masks, points
 from registry.errors import Conflict, Forbidden, NotFound
 from registry.partition import ADMINISTER, Principal
 from registry.points import Point
@@ -129,7 +131,8 @@ async def move(
     lasts_s = 0.0 if body.stop else body.duration_ms / 1_000
     _take(services, principal, point, lasts_s, only_look=body.stop)
     await _record(context, principal, point, "ptz", body.model_dump(exclude_unset=True))
-    outcome = await _while_present(request, _execute(services, point, body.command))
+    with _nowhere_known(services, point):
+        outcome = await _while_present(request, _execute(services, point, body.command))
     if outcome is None:
         return Response(status_code=408)  # nobody is there to read it
     _check(outcome, body.preset)
@@ -159,6 +162,7 @@ async def put_preset(
 ) -> Response:
     """Keep where the camera points now under a name."""
     point = await _movable(context, principal, point_id)
+    await _refuse_masked(context, point, name)
     _take(services, principal, point)
     await _record(context, principal, point, "set_preset", {"preset": name})
     outcome = await _execute(services, point, lambda at: SetPreset(address=at, name=name))
@@ -175,6 +179,7 @@ async def delete_preset(
     principal: CurrentPrincipal,
 ) -> Response:
     point = await _movable(context, principal, point_id)
+    await _refuse_masked(context, point, name)
     _take(services, principal, point)
     await _record(context, principal, point, "remove_preset", {"preset": name})
     outcome = await _execute(services, point, lambda at: RemovePreset(address=at, name=name))
@@ -188,6 +193,24 @@ async def _movable(context: Context, principal: Principal, point_id: str) -> Poi
     if not may_move(principal, point):
         raise Forbidden("moving a camera needs the role dispatcher or admin here")
     return point
+
+
+def _nowhere_known(services: Services, point: Point) -> contextlib.AbstractContextManager[None]:
+    """While it moves, and until it was found at a preset again, masked views of it are blank."""
+    if services.covers is None:
+        return contextlib.nullcontext()
+    return services.covers.whereabouts.moves(point.id)
+
+
+async def _refuse_masked(context: Context, point: Point, preset: str) -> None:
+    """Raises: Conflict for a preset that masks were drawn for: elsewhere they would hide nothing
+    that is to be hidden."""
+    found = await context.database.read(lambda c: masks.of_points(c, [point.id]))
+    known = found.get(point.id)
+    if known is not None and unicodedata.normalize("NFC", preset.strip()) in known.presets:
+        raise Conflict(
+            f"the preset {preset!r} has privacy masks: an admin takes them off before it changes"
+        )
 
 
 def _rank(principal: Principal, point: Point) -> Rank:

@@ -76,6 +76,7 @@ async def stage(core_api: CoreApi, clips: Path) -> AsyncIterator[Stage]:
                 live=None,
                 cameras=cameras,
                 ptz_locks=PtzLocks(clock),
+                covers=None,
                 snapshots=Snapshots(
                     device=cameras.snapshot,
                     open_media=cameras.open_media,

@@ -21,6 +21,7 @@ CALLS: tuple[soap.Call[Any], ...] = (
     events_wire.GET_SOURCE_CONFIGURATIONS,
     ptz_wire.GET_NODES,
     ptz_wire.get_presets("p"),
+    ptz_wire.get_status("p"),
 )
 NAMES = (
     "SubscriptionReference", "Address", "ReferenceParameters", "CurrentTime", "TerminationTime",

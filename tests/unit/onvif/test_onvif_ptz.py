@@ -12,6 +12,7 @@ from patience import wait_until
 
 from adapters.events import (
     Command,
+    FindPreset,
     GoToPreset,
     ListPresets,
     MovePtz,
@@ -25,7 +26,7 @@ from adapters.events import (
 )
 from adapters.onvif import ptz_wire, soap
 from adapters.onvif.adapter import OnvifAdapter
-from adapters.onvif.ptz_wire import Scales, Space, Span
+from adapters.onvif.ptz_wire import Place, Scales, Space, Span
 from simulators.onvif_camera import OnvifCamera, Position, Quirks
 
 MakeAdapter = Callable[..., OnvifAdapter]
@@ -141,6 +142,20 @@ class TestPresets:
         await done(adapter, RemovePreset(address="source_1", name="大门 <1>"))
         assert (await done(adapter, ListPresets(address="source_1"))).presets == ("yard",)
 
+    async def test_are_found_where_it_stands_at_one_and_does_not_move(
+        self, adapter: OnvifAdapter, camera: OnvifCamera
+    ) -> None:
+        find = FindPreset(address="source_1")
+        await done(adapter, PlacePtz(address="source_1", pan=0.5, tilt=0.5))
+        await done(adapter, SetPreset(address="source_1", name="gate"))
+        assert (await done(adapter, find)).presets == ("gate",)
+        camera.ptz_heads[1].go(Position(pan=0.49, tilt=0.5))  # somebody else did
+        assert (await done(adapter, find)).presets == ()
+        await done(adapter, SetPreset(address="source_1", name="yard"))
+        assert (await done(adapter, find)).presets == ("yard",)
+        camera.ptz_heads[1].move(Position(zoom=0.001), 60.0)
+        assert (await done(adapter, find)).presets == ()
+
     @pytest.mark.parametrize("kind", [GoToPreset, RemovePreset])
     async def test_that_are_not_there_are_missing(
         self, adapter: OnvifAdapter, kind: type[Any]
@@ -196,3 +211,45 @@ async def test_the_clock_is_set_on_request_and_what_runs_goes_on(
     assert camera.refused == 0
     task.cancel()
     await asyncio.wait([task])
+
+
+def told(inside: str) -> ptz_wire.Status:
+    answer = (
+        f'<s:Envelope xmlns:s="{soap.SOAP_12}"><s:Body><GetStatusResponse>{inside}'
+        "</GetStatusResponse></s:Body></s:Envelope>"
+    )
+    return soap.decode(ptz_wire.get_status("p"), 200, answer.encode())
+
+
+class TestStatus:
+    def test_of_a_camera_without_zoom_that_says_nothing_of_moving(self) -> None:
+        status = told(
+            '<PTZStatus><Position><PanTilt x="0.25" y="-1" space="s"/></Position></PTZStatus>'
+        )
+        place = Place(pan=0.25, tilt=-1.0, zoom=None, spaces=("s", ""))
+        assert status == ptz_wire.Status(place=place, moving=False)
+
+    @pytest.mark.parametrize(
+        "inside",
+        [
+            "",
+            "<PTZStatus/>",
+            "<PTZStatus><Position/></PTZStatus>",
+            '<PTZStatus><Position><PanTilt x="0"/></Position></PTZStatus>',
+            '<PTZStatus><Position><PanTilt x="nan" y="0"/></Position></PTZStatus>',
+            '<PTZStatus><Position><PanTilt x="a" y="0"/></Position></PTZStatus>',
+            '<PTZStatus><Position><PanTilt x="0" y="0"/><Zoom/></Position></PTZStatus>',
+        ],
+    )
+    def test_that_is_not_whole_tells_no_place(self, inside: str) -> None:
+        assert told(inside).place is None
+
+    def test_places_are_the_same_but_for_what_a_head_does_not_repeat(self) -> None:
+        def place(pan: float = 0.0, zoom: float | None = 0.0, space: str = "") -> Place:
+            return Place(pan=pan, tilt=0.0, zoom=zoom, spaces=(space, ""))
+
+        assert place().is_at(place(0.0009, 0.004))
+        assert not place().is_at(place(0.0011))
+        assert not place().is_at(place(zoom=0.006))
+        assert not place().is_at(place(zoom=None))
+        assert not place().is_at(place(space="degrees"))
