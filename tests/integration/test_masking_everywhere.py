@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from core_api import Answer, Caller
 from databases import ON_SQLITE
 from privacy_stage import (
@@ -80,6 +81,28 @@ async def test_a_mask_is_drawn_in_every_transport_and_picture(stage: Stage) -> N
             taken = await viewer("GET", path, **query)
             assert taken.status == 200, taken.body
             assert hides_right_half(of_masked_jpeg(taken.body)), query
+
+
+async def test_a_mask_is_drawn_over_webrtc(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aioice.ice.get_host_addresses", lambda **_: ["127.0.0.1"])
+    viewer = await stage.sign_in("viewer")
+    await stage.mask(RIGHT_HALF)
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    video = peer.addTransceiver("video", direction="recvonly")
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            await peer.setLocalDescription(await peer.createOffer())
+            url, offer = await stage.url(viewer, "whep"), peer.localDescription.sdp
+            headers = {"Content-Type": "application/sdp"}
+            async with stage.session.post(url, data=offer, headers=headers) as answer:
+                text = await answer.text()
+                assert answer.status == 201, text
+            await peer.setRemoteDescription(RTCSessionDescription(text, "answer"))
+            for _ in range(5):
+                frame = await video.receiver.track.recv()
+                assert hides_right_half(frame.to_ndarray()[: frame.height].astype(int))
+    finally:
+        await peer.close()
 
 
 async def test_small_pictures_are_masked_for_everybody_and_anew_with_new_masks(
