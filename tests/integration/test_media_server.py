@@ -6,12 +6,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from media_server_double import Description, MediaServerDouble, described, published
-from media_stage import MediaStage, probe
+from media_stage import MediaStage, derive, probe
 from patience import wait_until
 
 from gateway.live import LiveSettings
-from gateway.live.mediaserver import service
+from gateway.live.mediaserver import (
+    KeyRing,
+    MediaServerError,
+    MediaServerSettings,
+    examine,
+    service,
+)
 from simulators.rtsp_camera import RtspCameraSpec, RtspFleet
 
 PASSWORD = "planted-camera-password"
@@ -423,3 +430,39 @@ def test_our_description_says_nothing_that_the_published_one_does_not() -> None:
             if "$ref" in target:
                 target = schemas[target["$ref"].rpartition("/")[2]]
             assert target["type"] == kind.get("type", target["type"]), f"{name}.{field}"
+
+
+# --- the doctor -----------------------------------------------------------------------------------
+
+
+async def test_the_doctor_says_what_has_to_be_put_right() -> None:
+    keys = KeyRing(derive)
+
+    async def jwks(_request: web.Request) -> web.Response:
+        return web.json_response(keys.jwks())
+
+    app = web.Application()
+    app.router.add_get("/", jwks)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server = MediaServerDouble(f"http://127.0.0.1:{runner.addresses[0][1]}/")
+    try:
+        async with server.serving():
+            settings = MediaServerSettings(control=(server.url,))
+            assert "serves whep, hls, rtsp" in await examine(settings, keys)
+            server.configuration["srt"] = True
+            assert "turn off what nobody is handed: srt" in await examine(settings, keys)
+            strangers = KeyRing(lambda purpose: derive(f"another {purpose}"))
+            with pytest.raises(MediaServerError, match="refuses our token"):
+                await examine(settings, strangers)
+            server.configuration["authMethod"] = "internal"
+            with pytest.raises(MediaServerError, match="authMethod must be jwt"):
+                await examine(settings, keys)
+            server.open_api = True
+            with pytest.raises(MediaServerError, match="without a token"):
+                await examine(settings, keys)
+        with pytest.raises(MediaServerError, match="cannot be reached"):
+            await examine(settings, keys)
+    finally:
+        await runner.cleanup()

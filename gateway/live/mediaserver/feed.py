@@ -107,7 +107,12 @@ class FeedServer:
             return
         task = asyncio.create_task(self._run(reader, writer), name="media-feed")
         self._connections[task] = ""
-        task.add_done_callback(lambda done: self._connections.pop(done, None))
+
+        def ended(done: asyncio.Task[None]) -> None:
+            self._connections.pop(done, None)
+            writer.transport.abort()  # also of one that was cancelled before it began
+
+        task.add_done_callback(ended)
 
     async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -116,8 +121,6 @@ class FeedServer:
             pass
         except NotSupported as error:
             log.warning("media_server.stream_not_carried", reason=error.message)
-        finally:
-            writer.transport.abort()
 
     async def _described(self, secret: str) -> AbstractAsyncContextManager[Viewer]:
         """The stream a connection asks for; whoever had it before loses it: one reads at a time.

@@ -233,14 +233,15 @@ class MediaServers:
     async def _watch(self, server: MediaServer) -> None:
         nudge = self._nudges[server.url]
         while True:
+            # Before the first look too: a server asks us for our keys, so we have to be up.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await nudge.wait()
             nudge.clear()
             try:
                 await self._look(server)
             except Exception as error:  # nobody would be disconnected any more without a watch
                 log.exception("media_server.look_failed", error=type(error).__name__)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
-                    await nudge.wait()
 
     async def _look(self, server: MediaServer) -> None:
         readers = await server.look()
