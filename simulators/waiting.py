@@ -20,7 +20,7 @@ class Changes:
             changed, self._next = self._next, asyncio.Event()
             changed.set()
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
         """Return when the condition holds.
 
         Raises: TimeoutError after timeout_s.

@@ -122,7 +122,7 @@ class Radio:
         self._changes.notify()
 
     async def wait_heard(
-        self, count: int = 1, *, ended: bool = False, timeout_s: float = 5.0
+        self, count: int = 1, *, ended: bool = False, timeout_s: float = 30.0
     ) -> Heard:
         """Wait until count talks were heard (and the last of them ended); gives that one.
 

@@ -127,7 +127,7 @@ class Repeater:
     def plugged(self) -> bool:
         return self._plugged.is_set()
 
-    async def wait_signed_in(self, timeout_s: float = 5.0) -> None:
+    async def wait_signed_in(self, timeout_s: float = 30.0) -> None:
         """Raises: TimeoutError."""
         await self.changes.until(lambda: self.signed_in, timeout_s)
 

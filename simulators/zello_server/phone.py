@@ -130,7 +130,7 @@ class Phone:
                 channel.join(self, channel.name)
 
     async def wait_heard(
-        self, count: int = 1, *, ended: bool = False, timeout_s: float = 5.0
+        self, count: int = 1, *, ended: bool = False, timeout_s: float = 30.0
     ) -> HeardStream:
         """Wait until count talks were heard (and the last ended); gives that one.
 
@@ -145,7 +145,7 @@ class Phone:
         )
         return self.heard[count - 1]
 
-    async def wait_text(self, count: int = 1, *, timeout_s: float = 5.0) -> HeardText:
+    async def wait_text(self, count: int = 1, *, timeout_s: float = 30.0) -> HeardText:
         """Wait until count texts came; gives the last of them. Raises: TimeoutError."""
         await self._changes.until(lambda: len(self.texts) >= count, timeout_s)
         return self.texts[count - 1]

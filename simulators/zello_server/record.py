@@ -63,7 +63,7 @@ class Log(Sequence[Record]):
             if record.kind == kind and username in (None, record.username)
         ]
 
-    async def until(self, condition: Callable[["Log"], bool], timeout_s: float = 5.0) -> None:
+    async def until(self, condition: Callable[["Log"], bool], timeout_s: float = 30.0) -> None:
         """Return when the condition holds for this log. Raises: TimeoutError."""
         await self._changes.until(lambda: condition(self), timeout_s)
 
@@ -73,7 +73,7 @@ class Log(Sequence[Record]):
         username: str | None = None,
         *,
         count: int = 1,
-        timeout_s: float = 5.0,
+        timeout_s: float = 30.0,
     ) -> Record:
         """Wait for the count-th record of a kind and give it. Raises: TimeoutError."""
         await self.until(lambda log: len(log.of(kind, username)) >= count, timeout_s)

@@ -135,7 +135,7 @@ async def test_a_lease_that_is_not_renewed_ends_the_key(stations: Open) -> None:
     async with stations() as station:
         station.command("floor.request", lease_ms=200)
         await wait_until(lambda: station.script.keyed)
-        await wait_until(lambda: station.script.terminators == ["t-1"], timeout_s=2)
+        await wait_until(lambda: station.script.terminators == ["t-1"])
 
 
 async def test_a_lease_has_a_longest_time(stations: Open) -> None:

@@ -133,10 +133,10 @@ async def test_the_standby_goes_on_within_three_seconds_of_a_kill(
         )
         holder = lease[-1]["node"]
         async with running(talk_on(air, talks)):
-            await wait_until(lambda: air.keys(), timeout_s=10)
+            await wait_until(lambda: air.keys())
             # The standby has heard the talk too before the holder dies.
             heard = len(air.keys())
-            await wait_until(lambda: len(air.keys()) > heard + 1, timeout_s=10)
+            await wait_until(lambda: len(air.keys()) > heard + 1)
             old = air.keys()[-1]["bridge_epoch"]
             killed = one if holder == "bridge-one" else two
             killed.send_signal(signal.SIGKILL)
@@ -144,7 +144,7 @@ async def test_the_standby_goes_on_within_three_seconds_of_a_kill(
             killed_s, since = time.monotonic(), len(air.commands)
             await wait_until(
                 lambda: any(c["bridge_epoch"] > old for c in air.keys(since)),
-                timeout_s=15,
+                timeout_s=60,
                 what="the standby keys",
             )
             took_s = time.monotonic() - killed_s

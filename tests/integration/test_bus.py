@@ -78,7 +78,7 @@ async def test_birth_is_retained_and_the_will_says_offline(broker: RunningBroker
         assert link is not None
         link.abort()  # no DISCONNECT: only the will can tell
         task.cancel()
-        await wait_until(lambda: not presence.believes("dies", bus.epoch), timeout_s=15)
+        await wait_until(lambda: not presence.believes("dies", bus.epoch))
 
 
 async def test_an_old_will_after_a_new_birth_does_not_make_us_offline(

@@ -94,7 +94,7 @@ async def test_a_repeater_gets_the_talkgroups_that_it_asks_for() -> None:
             id=460003, passphrase=PASSPHRASE, master=master, options="TS1=3101"
         ) as lone:
             await lone.wait_signed_in()
-            await wait_until(lambda: len(adapter._station._stations.signed_in) == 1, timeout_s=20)
+            await wait_until(lambda: len(adapter._station._stations.signed_in) == 1)
             outcome = await adapter.execute(KeyChannel(address="1/4000", transmission="t2"))
             assert (outcome.result, outcome.reason) == (
                 Result.REFUSED,

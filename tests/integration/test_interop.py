@@ -123,7 +123,7 @@ async def test_the_radio_unkeys_when_the_broker_dies_in_the_middle(
         assert heard.ended_s - killed_s < 2.5
         lab.phone.release()
         await broker.start()
-        await wait_until(lambda: lab.bus.connected.is_set(), timeout_s=10)
+        await wait_until(lambda: lab.bus.connected.is_set())
         await wait_until(lambda: ready(lab), timeout_s=15, what="bridging again")
         count = len(lab.phone.heard)
         assert lab.radio.press(TALKGROUP, SLOT)
@@ -156,8 +156,9 @@ async def test_a_repeater_that_is_unplugged_while_talking_frees_the_floor(
         assert lab.radio.press(TALKGROUP, SLOT)
         heard = await lab.phone.wait_heard()
         lab.repeater.unplug()
-        await wait_until(lambda: heard.ended_s is not None, timeout_s=3)
+        await wait_until(lambda: heard.ended_s is not None)
         await wait_until(lambda: lab.patch_state()["floor"] == "idle")
+        await wait_until(lambda: lab.heard.of("floor.idle", TRUNK_CHANNEL))
         assert lab.heard.of("floor.idle", TRUNK_CHANNEL)[-1]["reason"] in ("lost", "timeout")
 
 
@@ -187,9 +188,10 @@ async def test_a_dispatcher_press_keys_both_and_ends_without_refresh(
         lab.bus.publish(topic, encode(request))
         await lab.phone.wait_heard()
         await lab.listener.wait_heard()
-        answers = [d for k, d in lab.heard.events if d.get("request") == "r1"]
-        assert answers[0]["state"] == "granted"
-        heard = await lab.listener.wait_heard(ended=True, timeout_s=6)
+        answers = lambda: [d for _, d in lab.heard.events if d.get("request") == "r1"]  # noqa: E731
+        await wait_until(answers)
+        assert answers()[0]["state"] == "granted"
+        heard = await lab.listener.wait_heard(ended=True)
         assert heard.ended_by == "terminator"
 
 

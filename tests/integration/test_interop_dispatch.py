@@ -183,7 +183,7 @@ class Answering(Agents):
 async def report_of_a_test(air: Agents) -> list[dict[str, Any]]:
     air.request(TRUNK_CHANNEL, id="t1", action="test", patch="patch-1", **DESK)
     await wait_until(
-        lambda: [d for _, d in air.decisions if d.get("request") == "t1"], timeout_s=12
+        lambda: [d for _, d in air.decisions if d.get("request") == "t1"], timeout_s=30
     )
     said = next(d for _, d in air.decisions if d.get("request") == "t1")
     assert said["state"] == "done", said
@@ -199,7 +199,7 @@ async def test_a_test_keys_each_member_in_turn_and_tells_delay_echo_and_loop(
         await wait_until(lambda: air.keys())
         first = air.keys()[0]
         air.say("floor.taken", TRUNK_CHANNEL, stream="e1", caused_by=first["transmission"])
-        await wait_until(lambda: len(air.keys()) == 2, timeout_s=5)
+        await wait_until(lambda: len(air.keys()) == 2)
         air.say("floor.taken", TRUNK_CHANNEL, stream="l1", talker="")
         found = await testing
         assert [each["channel"] for each in found] == [TRUNK_CHANNEL, PTT_CHANNEL]
@@ -360,7 +360,7 @@ async def test_a_queue_tells_places_on_the_bus_and_in_the_patch(
         await wait_until(lambda: decided(air, "floor.queued"))
         assert decided(air, "floor.queued")[0]["position"] == 1
         await wait_until(lambda: [q["channel"] for q in air.shown()["queue"]] == [PTT_CHANNEL])
-        await wait_until(lambda: decided(air, "floor.denied"), timeout_s=4)
+        await wait_until(lambda: decided(air, "floor.denied"))
         assert decided(air, "floor.denied")[0]["reason"] == "waited too long"
         await wait_until(lambda: air.shown()["queue"] == [])
 

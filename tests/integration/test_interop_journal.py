@@ -62,7 +62,7 @@ async def calls_of(store: Database) -> list[Call]:
     return list(page.items)
 
 
-async def until_stored(it: Journal, count: int, timeout_s: float = 10.0) -> None:
+async def until_stored(it: Journal, count: int, timeout_s: float = 30.0) -> None:
     await wait_until(lambda: it.counters.stored >= count, timeout_s=timeout_s, what=f"{count}")
 
 
@@ -83,7 +83,7 @@ async def test_every_event_but_refreshes_is_stored_once_and_in_order(
             air.say("floor.taken", stream=f"s{number}", hold_s=20)
             air.say("floor.refreshed", stream=f"s{number}", hold_s=20)
             air.say("floor.idle", stream=f"s{number}", reason="released")
-        await wait_until(lambda: acknowledged and acknowledged[-1]["sequence"] == 60, timeout_s=10)
+        await wait_until(lambda: acknowledged and acknowledged[-1]["sequence"] == 60)
         assert acknowledged[-1]["epoch"] == air.bus.epoch
         found = await events_of(journal_store, subject=TRUNK_CHANNEL)
         air_said = [each for each in found if each.source.endswith(TRUNK)]
@@ -280,7 +280,7 @@ async def test_who_takes_over_has_what_the_one_before_had_not_written(
                 await wait_until(lambda: standby.waiting == 1)
                 assert await events_of(journal_store) == []
                 one.task.cancel()
-                await wait_until(lambda: two.held, timeout_s=6)
+                await wait_until(lambda: two.held)
                 await until_stored(standby, 1)
                 (found,) = await events_of(journal_store, type="text.message")
                 assert found.data["text"] == "while nobody writes"

@@ -88,7 +88,7 @@ async def test_a_missing_end_is_lost_after_the_hold(embedded_broker: RunningBrok
         radio = it.host.radio(3180202)
         radio.press(9, slot=2)
         radio.release()
-        await wait_until(lambda: it.of(FloorIdle), timeout_s=5)
+        await wait_until(lambda: it.of(FloorIdle))
         assert it.of(FloorIdle)[0].reason == "lost"
 
 
@@ -118,9 +118,9 @@ async def test_a_host_that_reconnects_in_a_talk_loses_only_that(
         it.host.feed.drop()
         await wait_until(lambda: not it.host.feed.connected)
         radio.release()  # nobody hears of it
-        await it.host.feed.changes.until(lambda: it.host.feed.connects == 2, timeout_s=10)
+        await it.host.feed.changes.until(lambda: it.host.feed.connects == 2)
         assert radio.press(9, slot=2)
-        await wait_until(lambda: len(it.of(FloorTaken)) == 2, timeout_s=10)
+        await wait_until(lambda: len(it.of(FloorTaken)) == 2)
         assert [idle.reason for idle in it.of(FloorIdle)] == ["lost"]
 
 

@@ -156,12 +156,14 @@ async def test_a_talk_on_the_feed_keys_the_phones_and_its_end_unkeys_them(
         assert it.radio.press(3029)
         heard = await it.phone.wait_heard()
         assert any("Metro 3" in text.text for text in it.phone.texts)
+        await wait_until(lambda: it.heard.of("floor.taken", FEED_CHANNEL))
         taken = it.heard.of("floor.taken", FEED_CHANNEL)[0]
         assert taken["talker"] == f"{FEED}/BEE00-1AE/849183"
         assert taken["hold_s"] == HOLD_S
         it.radio.release()
         await wait_until(lambda: heard.ended_s is not None)
         await wait_until(lambda: it.patch()["floor"] == "idle")
+        await wait_until(lambda: it.heard.of("floor.idle", FEED_CHANNEL))
         assert it.heard.of("floor.idle", FEED_CHANNEL)[0]["reason"] == "released"
 
 
@@ -173,12 +175,13 @@ async def test_phones_are_unkeyed_after_the_hold_when_the_end_never_comes(
         heard = await it.phone.wait_heard()
         it.recorder.feed.silent = True
         silent_s = time.monotonic()
-        await wait_until(lambda: heard.ended_s is not None, timeout_s=HOLD_S + 3)
+        await wait_until(lambda: heard.ended_s is not None)
         assert heard.ended_s is not None
         assert heard.ended_s - silent_s < HOLD_S + 1.5
         await wait_until(lambda: it.patch()["floor"] == "idle")
         it.recorder.feed.silent = False
         again = await it.phone.wait_heard(2)  # it talks on: late entry
+        await wait_until(lambda: len(it.heard.of("floor.taken", FEED_CHANNEL)) > 1)
         assert it.heard.of("floor.taken", FEED_CHANNEL)[-1]["late_entry"] is True
         it.radio.release()
         await wait_until(lambda: again.ended_s is not None)
@@ -209,7 +212,7 @@ async def test_a_lost_connection_of_the_recorder_and_its_old_will_end_nothing(
 ) -> None:
     async with scene(embedded_broker) as it:
         it.recorder.feed.drop()
-        await it.recorder.feed.changes.until(lambda: it.recorder.feed.connects == 2, timeout_s=10)
+        await it.recorder.feed.changes.until(lambda: it.recorder.feed.connects == 2)
         assert it.radio.press(3029)
         await it.phone.wait_heard()
         await wait_until(lambda: it.heard.states[FEED_CHANNEL]["floor"] == "taken")
@@ -230,7 +233,7 @@ async def test_duplicates_and_delays_make_one_talk_of_one_press(
         await it.phone.wait_heard()
         it.radio.release()
         await wait_until(lambda: it.heard.of("floor.idle", FEED_CHANNEL))
-        await wait_until(lambda: it.heard.states[FEED_CHANNEL].get("measured"), timeout_s=8)
+        await wait_until(lambda: it.heard.states[FEED_CHANNEL].get("measured"))
         assert len(it.heard.of("floor.taken", FEED_CHANNEL)) == 1
         assert it.heard.states[FEED_CHANNEL]["measured"]["lag_s"] >= 3
 
@@ -267,13 +270,13 @@ async def test_a_broker_that_dies_in_a_talk_is_read_again_when_it_is_back(
         assert it.radio.press(3029)
         first = await it.phone.wait_heard()
         await broker.kill()
-        await wait_until(lambda: first.ended_s is not None, timeout_s=6)
+        await wait_until(lambda: first.ended_s is not None)
         await broker.start()
         await wait_until(
             lambda: it.heard.states.get(FEED_CHANNEL, {}).get("floor") == "taken" and it.ready(),
-            timeout_s=20,
+            timeout_s=60,
             what="the feed is heard again",
         )
-        again = await it.phone.wait_heard(2, timeout_s=10)  # it talks on: late entry
+        again = await it.phone.wait_heard(2)  # it talks on: late entry
         it.radio.release()
         await wait_until(lambda: again.ended_s is not None)

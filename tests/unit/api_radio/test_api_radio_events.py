@@ -146,7 +146,7 @@ async def test_a_reader_that_loses_the_right_is_ended(
         users.update(connection, SYSTEM, user.id, {"disabled": True})
 
     await database.write(disable)
-    await wait_until(lambda: reader.ended, timeout_s=5)
+    await wait_until(lambda: reader.ended)
 
 
 async def test_while_nobody_can_say_a_reader_stays_for_a_while_and_no_longer(

@@ -187,4 +187,4 @@ async def test_a_share_that_begins_is_heard_on_a_running_stream(
             say(stage, "channels", "d/s1", "channel-1", "floor.taken")
             return bool(got)
 
-        await wait_until(told, timeout_s=5)
+        await wait_until(told)
