@@ -11,17 +11,15 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateway.api.imports import report_shape
 from gateway.settings import Settings
 from gateway.startup import open_database, prepare_data_dir
 from registry.database import Database
 from registry.errors import Invalid
-from registry.exchange.annotated import write_annotated
 from registry.exchange.coordinates import System
-from registry.exchange.exporting import csv_lines, exported, geojson_pieces, row_of, write_xlsx
 from registry.exchange.files import format_of
 from registry.exchange.importing import run_import
 from registry.exchange.records import FileRefused
+from registry.exchange.report import report_document
 from registry.exchange.staging import Staging
 from registry.partition import SYSTEM
 from registry.point_lists import PointFilter
@@ -96,10 +94,12 @@ def import_file(
                 partial=partial,
                 keep_on=lambda: bar.advance(writing),
             )
-            shape = report_shape(done, staging, list(staging.refused()), language)
+            shape = report_document(done, staging, staging.refused(), language)
             if report is not None:
                 report.write_text(json.dumps(shape, ensure_ascii=False, indent=1) + "\n", "utf-8")
             if copy is not None:
+                from registry.exchange.annotated import write_annotated
+
                 write_annotated(copy, file, kind, staging, language)
         finally:
             staging.close()
@@ -135,6 +135,9 @@ def _summary(shape: dict[str, object], *, dry_run: bool) -> Iterator[str]:
 
 def export_file(database: Database, file: Path, organization: str | None = None) -> int:
     """Write the points to a file; gives how many. Raises: RegistryError."""
+    # An import that needs no openpyxl does not wait until it is loaded.
+    from registry.exchange.exporting import csv_lines, exported, geojson_pieces, row_of, write_xlsx
+
     kind = format_of(file.name)
     count = 0
     with _bar() as bar:

@@ -26,6 +26,7 @@ from registry.exchange.files import Format, check_size, format_of
 from registry.exchange.importing import ImportReport, run_import
 from registry.exchange.reasons import language_of
 from registry.exchange.records import FileRefused
+from registry.exchange.report import report_document
 from registry.exchange.staging import RefusedRow, Staging
 from registry.partition import INTEGRATE, Principal, require
 
@@ -153,7 +154,7 @@ class _Import:
 
         def shape(report: ImportReport) -> dict[str, Any]:
             copy = f"/api/v1/jobs/{self.job_id}/refused.csv" if refused else None
-            return report_shape(report, staging, refused, wanted.language, copy)
+            return report_document(report, staging, refused, wanted.language, copy)
 
         def end(connection: Connection, report: ImportReport) -> None:
             """The job is done with the points written, or neither."""
@@ -228,43 +229,6 @@ async def _ended(thread: asyncio.Task[Any]) -> None:
         thread.exception()
     if cancelled:
         raise asyncio.CancelledError
-
-
-def report_shape(
-    report: ImportReport,
-    staging: Staging,
-    refused: list[RefusedRow],
-    language: str,
-    copy: str | None = None,
-) -> dict[str, Any]:
-    """What became of a file, for a job's report and the command line. copy: where the file is
-    with the reasons of all its refused rows."""
-    return {
-        "applied": report.applied,
-        "rows": staging.total,
-        "created": report.created,
-        "updated": report.updated,
-        "unchanged": report.unchanged,
-        "refused": report.refused,
-        "coordinates": staging.system,
-        "ignored_columns": list(staging.ignored_columns),
-        "repeated_columns": list(staging.repeated_columns),
-        "outside": dataclasses.asdict(report.outside),
-        "write_lock_s": report.write_lock_s,
-        "refused_copy": copy,
-        "refusals": [
-            {
-                "sheet": row.sheet,
-                "row": row.row,
-                "column": each.column,
-                "field": each.field,
-                "value": each.value,
-                "reason": each.text(language),
-            }
-            for row in refused
-            for each in row.refusals
-        ],
-    }
 
 
 @router.get("/jobs/{job_id}/refused.csv")
