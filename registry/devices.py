@@ -378,17 +378,32 @@ def update(
 def delete(
     connection: Connection, principal: Principal, device_id: str, version: int | None = None
 ) -> None:
-    """Remove a device; its points stay, without a source. Needs `integrator` or `admin`.
+    """Remove a device; its points stay, without a source. Needs `integrator` or `admin`;
+    `admin` where one of them is masked.
 
     Raises: NotFound, Forbidden, VersionMismatch.
     """
     before = get(connection, principal, device_id)
     require(principal, INTEGRATE, before.organization.path)
+    for path in _owners_of_masked(connection, before.id):
+        require(principal, ADMINISTER, path)
     binding.release(connection, before.id)
     rows.delete_row(connection, DEVICES, "device", before.id, version)
     details = {"adapter": before.adapter, "endpoint": before.endpoint, "name": before.name}
     path = before.organization.path
     rows.record(connection, principal, "delete", "device", before.id, path, details)
+
+
+def _owners_of_masked(connection: Connection, device_id: str) -> tuple[str, ...]:
+    """The paths of whoever owns masked points of a device. Without its point a camera could be
+    registered again, and shown in clear."""
+    found = connection.scalars(
+        select(_O.path)
+        .join_from(POINTS, ORGANIZATIONS, _P.organization_id == _O.id)
+        .where(_P.device_id == device_id, _P.masked.is_(True))
+        .distinct()
+    )
+    return tuple(found)
 
 
 def set_status(

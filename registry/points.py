@@ -473,12 +473,12 @@ def assign(
 def delete(
     connection: Connection, principal: Principal, point_id: str, version: int | None = None
 ) -> None:
-    """Remove a point. Needs `integrator` or `admin` where it is.
+    """Remove a point. Needs `integrator` or `admin` where it is, `admin` for a masked one.
 
     Raises: NotFound, Forbidden, VersionMismatch.
     """
     before = get(connection, principal, point_id)
-    require(principal, INTEGRATE, before.organization.path)
+    require(principal, ADMINISTER if before.masked else INTEGRATE, before.organization.path)
     rows.delete_row(connection, POINTS, "point", before.id, version)
     details = {**point_rules.editable(before)}
     path = before.organization.path
@@ -493,7 +493,8 @@ def set_source(
     address: str,
     version: int | None = None,
 ) -> Point:
-    """Bind a point by hand to a source that a device has. Needs `integrator` or `admin` at both.
+    """Bind a point by hand to a source that a device has. Needs `integrator` or `admin` at both,
+    `admin` for a masked point: its masks are of what it shows.
 
     Raises: NotFound, Forbidden, VersionMismatch; Invalid where the device has no such source;
     Conflict naming the point that has it.
@@ -532,7 +533,8 @@ def set_source(
 def clear_source(
     connection: Connection, principal: Principal, point_id: str, version: int | None = None
 ) -> Point:
-    """Take a point's source away; its status is unknown then. Needs `integrator` or `admin`.
+    """Take a point's source away; its status is unknown then. Needs `integrator` or `admin`, for a
+    masked point `admin`: the camera would be free to be shown in clear by another point.
 
     Raises: NotFound, Forbidden, VersionMismatch.
     """
@@ -550,6 +552,8 @@ def _set_source(
     values: Mapping[str, Any],
     version: int | None,
 ) -> Point:
+    if before.masked:
+        require(principal, ADMINISTER, before.organization.path)
     unknown = {"status": "unknown", "status_since": now(), "status_reason": ""}
     rows.update_row(connection, POINTS, "point", before.id, {**values, **unknown}, version)
     old = {"device_id": before.device_id, "address": before.address}

@@ -6,14 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from registry import masks, organizations, points
-from registry.errors import Forbidden, Invalid, NotFound, VersionMismatch
+from registry import devices, masks, organizations, points
+from registry.devices import NewDevice
+from registry.errors import Conflict, Forbidden, Invalid, NotFound, VersionMismatch
 from registry.mask_rules import MAX_CORNERS, MAX_POLYGONS, checked_polygons, checked_presets
 from registry.masks import Masks
 from registry.models import POINTS
 from registry.organizations import NewOrganization
 from registry.partition import SYSTEM, Grant, Principal, Role
 from registry.points import NewPoint
+from registry.sources import FoundSource
 
 pytest_plugins = ["databases"]
 
@@ -87,6 +89,29 @@ def test_a_camera_that_moves_is_masked_by_preset(registry: Registry, point_id: s
     made = put(registry, point_id, presets={" gate ": [WINDOW], "yard": [DOOR]})
     assert made.at("gate") == (tuple(map(tuple, WINDOW)),)
     assert made.at("roof") == made.at(None) == ()
+
+
+def test_who_may_not_unmask_does_not_get_round_it(registry: Registry) -> None:
+    """Without its point a camera could be registered again, and shown in clear."""
+    registry(organizations.create, SYSTEM, NewOrganization(kind="district", name="D", slug="d"))
+    new = NewDevice(adapter="onvif", endpoint="camera", organization="d")
+    made = registry(devices.register, SYSTEM, new, [FoundSource(address="1")])
+    (bound,) = made.created
+    integrator, admin = somebody(Role.INTEGRATOR, "d"), somebody(Role.ADMIN, "d")
+    put(registry, bound.point_id, polygons=[WINDOW])
+    other = registry(points.create, SYSTEM, NewPoint(organization="d", name="other"))
+    for refused in (
+        lambda: registry(points.update, integrator, bound.point_id, {"masked": False}),
+        lambda: registry(points.clear_source, integrator, bound.point_id),
+        lambda: registry(points.delete, integrator, bound.point_id),
+        lambda: registry(devices.delete, integrator, made.device_id),
+    ):
+        with pytest.raises(Forbidden):
+            refused()
+    with pytest.raises(Conflict):
+        registry(points.set_source, integrator, other.id, made.device_id, "1")
+    registry(devices.delete, admin, made.device_id)
+    assert registry(points.get, SYSTEM, bound.point_id).masked
 
 
 def test_masks_are_gone_with_their_point(registry: Registry, point_id: str) -> None:
