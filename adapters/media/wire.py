@@ -8,6 +8,7 @@ from adapters.errors import InvalidSettings, ProtocolViolation
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 1024 * 1024
 MAX_JUNK_BYTES = 256 * 1024
+_RTP_BEGINNINGS = frozenset(bytes([first]) for first in range(0x80, 0xC0))  # version 2
 _DOLLAR = 0x24
 
 
@@ -67,7 +68,8 @@ class WireReader:
     """Cuts what a server sends into messages.
 
     What is neither a packet nor a message is passed over and counted in `junk_bytes`, since some
-    cameras let stray bytes in when they are busy. packets: how many there were.
+    cameras let stray bytes in when they are busy. packets: how many there were; with handlers,
+    of their channels.
     """
 
     def __init__(self) -> None:
@@ -94,11 +96,18 @@ class WireReader:
                 stop = at + 4 + (buffer[at + 2] << 8 | buffer[at + 3])
                 if stop > end:
                     break
-                self.packets += 1
                 if handlers is None:
+                    self.packets += 1
                     messages.append(Interleaved(buffer[at + 1], buffer[at + 4 : stop]))
-                elif handler := handlers.get(buffer[at + 1]):
-                    handler(buffer[at + 4 : stop])
+                else:
+                    handler = handlers.get(buffer[at + 1])
+                    if handler is not None:
+                        handler(buffer[at + 4 : stop])
+                    # Junk has dollars too: only what is of RTP's version is a sign of life.
+                    if handler is not None and buffer[at + 4 : at + 5] in _RTP_BEGINNINGS:
+                        self.packets += 1
+                    else:
+                        self._pass_over(stop - at)
             else:
                 stop = self._text(buffer, at, messages)
                 if stop < 0:
@@ -130,11 +139,14 @@ class WireReader:
     def _skip_junk(self, buffer: bytes, at: int) -> int:
         places = (buffer.find(mark, at + 1) for mark in (b"$", b"RTSP/"))
         stop = min((place for place in places if place > 0), default=len(buffer))
-        self._junk += stop - at
-        self.junk_bytes += stop - at
+        self._pass_over(stop - at)
+        return stop
+
+    def _pass_over(self, size: int) -> None:
+        self._junk += size
+        self.junk_bytes += size
         if self._junk > MAX_JUNK_BYTES:
             raise ProtocolViolation("the peer does not speak RTSP")
-        return stop
 
 
 _METHODS = (b"OPTIONS ", b"ANNOUNCE ", b"GET_PARAMETER ", b"SET_PARAMETER ", b"REDIRECT ")

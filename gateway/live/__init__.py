@@ -1,6 +1,7 @@
 """Live view: tickets, one upstream for any number of viewers, and what goes over the wire."""
 
 from gateway.live.errors import (
+    CameraBusy,
     LimitReached,
     LiveRefused,
     NoSource,
@@ -18,6 +19,7 @@ from gateway.live.viewer import ViewClosed
 from gateway.live.viewings import Viewing
 
 __all__ = [
+    "CameraBusy",
     "KnownProfile",
     "LimitReached",
     "LiveRefused",

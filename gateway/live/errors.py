@@ -5,6 +5,7 @@ LiveRefused            carries the WebSocket close code of the contract, and a r
 ├── RightLost          4403   this user may not see this point (any more)
 ├── NoSource           4404   the point has no source; raised by `open_media` too
 ├── LimitReached       4429   as many viewers or tickets as allowed
+├── CameraBusy         4429   the camera bears no more sessions than it has
 ├── NotOffered         4406   the stream is not made in the form that was asked for
 ├── NoPicture          1013   the camera gave no picture in time
 └── RightsUnknown      1013   whether the user may look cannot be asked now; no view opens
@@ -42,6 +43,11 @@ class NoSource(LiveRefused):
 class LimitReached(LiveRefused):
     code = 4429
     status = 429
+
+
+class CameraBusy(LiveRefused):
+    code = 4429
+    status = 503
 
 
 class NotOffered(LiveRefused):

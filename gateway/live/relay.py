@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import structlog
 
 from adapters.base import AccessUnit, MediaItem, MediaSource, TrackFormat
-from adapters.errors import AdapterError, Unreachable
+from adapters.errors import AdapterError, Busy, Unreachable
 from adapters.media import MediaStream, ThreadSlots, fmp4, open_stream
 from gateway.live.counters import LiveCounters
 from gateway.live.errors import LiveRefused
@@ -64,7 +64,8 @@ class Relay:
     """Runs the upstream until cancelled; `run` returns when it cannot go on.
 
     reader: who reads the upstream, ``native``, ``pyav`` or ``adapter``; empty before it plays.
-    reader_reason: why it is not the native one, else empty. evidence: told None when the upstream
+    reader_reason: why it is not the native one, else empty. busy: why the camera bears no further
+    session, empty when it does or has not been asked. evidence: told None when the upstream
     opens, and the error when it does not. notice: of a relay that taps another, what that makes
     of the stream, said to viewers; its upstream is no camera, and is not counted as one.
     ask: has the camera make a keyframe; None where it cannot be asked.
@@ -105,7 +106,7 @@ class Relay:
         self._last_pts_us = -_RESUME_GAP_US
         self._attempt = 0
         self.viewers: set[Viewer] = set()
-        self.reader = self.reader_reason = ""
+        self.reader = self.reader_reason = self.busy = ""
 
     # --- viewers ------------------------------------------------------------------------------
 
@@ -179,6 +180,7 @@ class Relay:
                 async with self._first_keyframe():
                     await stream.pour(self._publish)
         except AdapterError as error:
+            self.busy = error.message if isinstance(error, Busy) and not opened else ""
             if not opened:  # one that breaks is opened again first: that tells
                 self._evidence(error)
             return error
@@ -277,6 +279,7 @@ class Relay:
 
     def _opened(self, stream: MediaStream) -> None:
         self._stream = stream
+        self.busy = ""
         self._sound.end()
         self._formats = {n: one for n, one in self._formats.items() if one.track.kind == "video"}
         self._note_reader()

@@ -13,7 +13,7 @@ from adapters.base import AccessUnit, MediaItem, MediaSource, PacketSource, Trac
 from adapters.errors import AdapterError
 from adapters.media import ThreadSlots
 from gateway.live.counters import LiveCounters
-from gateway.live.errors import LimitReached, NotOffered, RightLost, TicketInvalid
+from gateway.live.errors import CameraBusy, LimitReached, NotOffered, RightLost, TicketInvalid
 from gateway.live.frames import Entry, Message
 from gateway.live.relay import Relay, Timing
 from gateway.live.rights import Allowed, RightsWatch, View
@@ -183,8 +183,11 @@ class LiveService:
         """A ticket for a user whose right has been checked. clear: the picture is shown as it is,
         since the point has no masks or the user may see past them.
 
-        Raises: LimitReached; NotOffered for what has to be masked where nothing masks.
+        Raises: LimitReached; CameraBusy; NotOffered for what has to be masked where nothing masks.
         """
+        relay = self._relays.get(StreamKey(point_id=point_id, profile=profile))
+        if relay is not None and relay.busy:
+            raise CameraBusy(f"the camera bears no more sessions: {relay.busy}")
         if not clear and self._masking is None:
             raise NotOffered("this point is masked, and nothing here can mask it")
         ticket = self._book.issue(user_id, point_id, profile, known, clear=clear, purpose=purpose)

@@ -31,13 +31,16 @@ async def until(condition: Callable[[], object], timeout_s: float = 8.0) -> None
 
 class LiveGateway:
     """denied: points that nobody may see (any more). away: whether the registry is. passwords:
-    what we believe of a point's camera where that is not true."""
+    what we believe of a point's camera where that is not true. exchanged: which camera hangs in
+    the place of another now. transport: how cameras are read."""
 
     def __init__(self, fleet: RtspFleet, settings: LiveSettings, pool: PicturePool) -> None:
         self._fleet = fleet
         self.denied: set[str] = set()
         self.away = False
         self.passwords: dict[str, str] = {}
+        self.exchanged: dict[str, str] = {}
+        self.transport = "tcp"
         self.port = 0
         self.peers: WhepViews
         self.live = LiveService(
@@ -45,13 +48,14 @@ class LiveGateway:
         )
 
     async def _open_media(self, point_id: str, profile: str) -> MediaSource:
-        it: RtspCamera | None = self._fleet.cameras.get(point_id)
+        it: RtspCamera | None = self._fleet.cameras.get(self.exchanged.get(point_id, point_id))
         if it is None:
             raise NoSource("this point has no source")
         return RtspSource(
             url=it.url("sub" if profile == "sub" else "main"),
             username=it.spec.username,
             password=Secret(self.passwords.get(point_id, it.spec.password)),
+            transport=self.transport,
         )
 
     async def _allowed(self, view: View) -> bool:
@@ -73,7 +77,7 @@ class LiveGateway:
 
 @contextlib.asynccontextmanager
 async def gateway(
-    fleet: RtspFleet, settings: LiveSettings | None = None
+    fleet: RtspFleet, settings: LiveSettings | None = None, port: int = 0
 ) -> AsyncIterator[LiveGateway]:
     app = FastAPI()
     async with contextlib.AsyncExitStack() as stack:
@@ -92,7 +96,7 @@ async def gateway(
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         # What the kernel takes for a viewer that does not read is not ours to skip any more.
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.create_server(("127.0.0.1", port), backlog=512)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * 1024)
         it.port = listener.getsockname()[1]
         serving = asyncio.create_task(server.serve([listener]))

@@ -221,18 +221,6 @@ async def test_a_wrong_camera_password_is_tried_once_however_many_look(
     assert fleet.cameras["gate"].refused == 1
 
 
-async def test_viewers_that_vanish_without_a_word(it: LiveGateway, fleet: RtspFleet) -> None:
-    viewers = [await it.view("gate") for _ in range(30)]
-    for viewer in viewers:
-        await texts_and_units(viewer, 1)
-    assert it.live.viewers == 30
-    for viewer in viewers:
-        viewer.transport.abort()
-    await until(lambda: it.live.viewers == 0)
-    await until(lambda: fleet.cameras["gate"].sessions == 0)
-    await asyncio.gather(*(viewer.wait_closed() for viewer in viewers))
-
-
 async def test_a_slow_viewer_slows_nobody(clip_cache: Path) -> None:
     big = spec("gate", main_size=(640, 368), fps=25)
     settings = LiveSettings(linger_s=0.2, max_waiting_units=12)

@@ -44,7 +44,7 @@ def test_pieces_do_not_matter(cuts: list[int]) -> None:
 
 def test_packets_go_to_who_wants_them() -> None:
     packets: list[tuple[int, bytes]] = []
-    stream = packet(0, b"one") + ANSWER + packet(1, b"two")
+    stream = packet(0, b"\x80one") + ANSWER + packet(1, b"\x80two")
     reader = WireReader()
     handlers = {
         channel: lambda payload, channel=channel: packets.append((channel, payload))
@@ -52,7 +52,7 @@ def test_packets_go_to_who_wants_them() -> None:
     }
     messages = reader.feed(stream, handlers)
     assert [type(message) for message in messages] == [Response]
-    assert packets == [(0, b"one"), (1, b"two")]
+    assert packets == [(0, b"\x80one"), (1, b"\x80two")]
     assert reader.packets == 2
 
 
