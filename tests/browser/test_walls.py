@@ -242,3 +242,16 @@ async def test_a_browser_without_the_codec_is_shown_single_pictures(visitors: Vi
     await expect(tile).to_have_attribute("data-transport", "jpeg")
     await expect(tile.locator("[data-test=notice]")).to_have_text("JPEG")
     await _all_paint(page, 3)
+
+
+async def test_pictures_of_all_cameras_without_a_stream(visitors: Visitors) -> None:
+    admin = await visitors.of("admin")
+    await admin.page.add_init_script(WATCH)
+    await admin.sign_in("/pictures")
+    page = admin.page
+    cards = page.locator("[data-test=thumbnail]")
+    await expect(page.locator("[data-test=thumbnail][data-shown=true]").nth(7)).to_be_visible()
+    assert await page.evaluate("window.sockets.length") == 0
+    await cards.first.click()
+    await expect(page.locator(LIVE)).to_have_count(1)
+    admin.forgive("503")

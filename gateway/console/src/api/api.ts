@@ -86,10 +86,11 @@ export class Api {
     return (await this.http.send('GET', path, { query: { purpose, width } })).blob()
   }
 
-  /** A small picture of a point, not older than a minute or so. */
-  async thumbnail(id: string, purpose: string | null, signal: AbortSignal): Promise<Blob> {
+  /** A small picture of a point, and when it was taken. */
+  async thumbnail(id: string, purpose: string | null, signal: AbortSignal) {
     const path = `/points/${encodeURIComponent(id)}/thumbnail.jpg`
-    return (await this.http.send('GET', path, { query: { purpose }, signal })).blob()
+    const response = await this.http.send('GET', path, { query: { purpose }, signal })
+    return { picture: await response.blob(), at: response.headers.get('Hutong-Picture-Time') }
   }
 
   quality(id: string) {

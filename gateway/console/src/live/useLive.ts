@@ -58,6 +58,9 @@ export function useLive(api: Api, setting: LiveSetting) {
     current?.close()
     current = session
     setting.purpose.wait(view, false)
+    // What was seen last stays on the screen until there is something newer.
+    const { width, height } = view.value
+    if (!session.view.width) Object.assign(session.view, { width, height })
     view.value = session.view
   }
 
