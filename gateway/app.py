@@ -7,6 +7,7 @@ cameras, without a database it goes on bridging; `/readyz` says which is away.
 import asyncio
 import contextlib
 import dataclasses
+import os
 import socket
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from importlib.metadata import version
@@ -292,7 +293,8 @@ async def _application(
 
     pictures = await stack.enter_async_context(PicturePool())
     covers = await stack.enter_async_context(_covers(database, cameras))
-    masking_threads = await stack.enter_async_context(PicturePool())
+    threads = max(2, (os.cpu_count() or 2) // 2)
+    masking_threads = await stack.enter_async_context(PicturePool(threads))
 
     record = await stack.enter_async_context(ViewingRecord(node.audit.store, database))
     media: MediaServers | None = None

@@ -16,7 +16,8 @@ from gateway.live.variants import Transform
 from gateway.vision import PicturePool
 from gateway.vision.masking import EVERYTHING, MaskedPictures
 
-MAX_STREAMS = 8
+MAX_STREAMS = 32
+"""Too many for the threads there are come at fewer pictures a second, from keyframe to keyframe."""
 MAX_HELD = 150
 """Units of a camera that moves, while it is asked where it stood: some seconds of them."""
 
