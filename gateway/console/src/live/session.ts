@@ -137,7 +137,8 @@ export class LiveSession {
     if (this.stop.signal.aborted) return { kind: 'next' }
     const address = way.transport === 'fmp4' ? ticket.urls.fmp4 : ticket.urls.frames
     // The ticket may know better than the list which codec it is.
-    if (!address || !plays(abilities, way.transport, familyOf(ticket.codec))) return this.give(way)
+    const known = familyOf(ticket.codec)
+    if (!address || (known && !plays(abilities, way.transport, known))) return this.give(way)
     const { transport, notice } = way
     Object.assign(this.view, { transport, notice, profile: ticket.profile })
     return this.play(way, socketUrl(address, way.transport))
