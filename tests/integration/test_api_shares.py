@@ -17,7 +17,7 @@ from adapters.events import Outcome, Result, RtspSource, Secret
 from gateway.agents.ptz_lock import PtzLocks
 from gateway.api import PREFIX, views
 from gateway.app import _rights
-from gateway.live import LiveService, View
+from gateway.live import LiveService, Transform, View
 from registry import devices
 from registry.devices import NewDevice
 from registry.partition import SYSTEM
@@ -157,7 +157,11 @@ async def test_a_running_view_closes_within_five_seconds(
     receiver = await add_viewer(core_api, "receiver", "viewer", "d/s2")
     async with LiveService(open_media, _rights(database)) as live:
         core_api.app.state.services = types.SimpleNamespace(
-            live=live, cameras=types.SimpleNamespace(execute=execute), ptz_locks=PtzLocks()
+            live=live,
+            cameras=types.SimpleNamespace(execute=execute),
+            ptz_locks=PtzLocks(),
+            covers=None,
+            media=None,
         )
         core_api.app.include_router(views.router, prefix=PREFIX)
         live_path, ptz = f"/points/{point}/live", f"/points/{point}/ptz"
@@ -185,6 +189,14 @@ async def test_a_running_view_closes_within_five_seconds(
         assert (await receiver("POST", ptz, {"pan": 0.5})).status == 404
 
 
+async def nothing_opens(_point: str, _profile: str) -> MediaSource:
+    raise AssertionError("no stream is opened here")
+
+
+def nothing_is_made(_point: str) -> Transform:
+    raise AssertionError("no stream is opened here")
+
+
 @ON_SQLITE
 async def test_a_share_carries_no_clear_view_and_ptz_only_when_named(core_api: CoreApi) -> None:
     database = core_api.context.database
@@ -207,18 +219,20 @@ async def test_a_share_carries_no_clear_view_and_ptz_only_when_named(core_api: C
     me = (await receiver("GET", "/me")).body["id"]
     assert (await admin("PUT", f"/users/{me}/roles", roles)).status == 200
     core_api.app.include_router(views.router, prefix=PREFIX)
-    core_api.app.state.services = types.SimpleNamespace(live=None, cameras=None)
+    allowed = _rights(database)
+    live = LiveService(nothing_opens, allowed, masking=nothing_is_made)
+    core_api.app.state.services = types.SimpleNamespace(live=live, cameras=None, media=None)
     shared = body(**{"from": {"point": point}})
     assert (await dispatcher("POST", "/shares", shared)).status == 201
     # A dispatcher where it is given is a viewer by it.
     assert (await receiver("POST", f"/points/{point}/ptz", {"pan": 0.5})).status == 403
-    allowed = _rights(database)
     view = View(user_id=me, point_id=point, clear=True)
     assert await allowed(view)
     masked = {"masked": True}
     done = await admin("PATCH", f"/points/{point}", masked, headers={"If-Match": "*"})
     assert done.status == 200
-    refused = await receiver("POST", f"/points/{point}/live", {})
-    assert (refused.status, "masked" in refused.body["detail"]) == (403, True)
+    ticket = (await receiver("POST", f"/points/{point}/live", {})).body["ticket"]
+    session = await live.redeem(ticket, "frames")
+    assert not session.key.clear
     assert not await allowed(view)
     assert await allowed(dataclasses.replace(view, clear=False))
