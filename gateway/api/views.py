@@ -66,7 +66,7 @@ async def open_live(
         )
     except LiveRefused as refused:
         raise HTTPException(refused.status, refused.reason) from None
-    handed = await _handed(services, sight, ticket)
+    handed = _handed(services, sight, ticket)
     shape = {
         "ticket": ticket.token,
         "expires_at": timestamp(ticket.expires_at),
@@ -80,7 +80,7 @@ async def open_live(
     return answer(shape, status=201)
 
 
-async def _handed(services: Services, sight: Sight, ticket: Ticket) -> Handed | None:
+def _handed(services: Services, sight: Sight, ticket: Ticket) -> Handed | None:
     """Where a media server has the stream; None where there is no media server at all."""
     if services.media is None:
         return None
@@ -88,7 +88,7 @@ async def _handed(services: Services, sight: Sight, ticket: Ticket) -> Handed | 
         return Handed(reason="a masked point is not handed to a media server")
     if ticket.known.codec == "jpeg":
         return Handed(reason="a stream of single pictures is not handed to a media server")
-    return await services.media.hand_out(ticket)
+    return services.media.hand_out(ticket)
 
 
 def _known(profile: Profile | None, *, clear: bool) -> KnownProfile:

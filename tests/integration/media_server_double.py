@@ -152,7 +152,7 @@ class MediaServerDouble:
     async def read(self, kind: str, path: str, token: str) -> str | None:
         """Somebody begins to read; gives the session's id, None where they may not."""
         subject = await self._subject(token, "read", path)
-        if subject is None or path not in self.paths:
+        if subject is None or self.source_of(path) is None:
             return None
         session_id = str(uuid.uuid4())
         self.sessions[kind][session_id] = {
@@ -162,6 +162,16 @@ class MediaServerDouble:
             "user": subject,
         }
         return session_id
+
+    def source_of(self, path: str) -> str | None:
+        """What it reads a path from: names that begin with ~ are patterns."""
+        for name, configuration in self.paths.items():
+            found = re.search(name[1:], path) if name[0] == "~" else None
+            if found:
+                return str(configuration["source"]).replace("$G1", found[1])
+            if name == path:
+                return str(configuration["source"])
+        return None
 
     def leave(self, kind: str, session_id: str) -> None:
         del self.sessions[kind][session_id]
@@ -223,12 +233,17 @@ class MediaServerDouble:
             case ["POST", "config", "paths", "replace", name]:
                 self.paths[name] = body
                 return ok
+            case ["GET", "config", "paths", "get", name]:
+                if name not in self.paths:
+                    return 404, {"status": "error", "error": "path configuration not found"}
+                return 200, {"name": name, **self.paths[name]}
             case ["DELETE", "config", "paths", "delete", name]:
                 if self.paths.pop(name, None) is None:
                     return 404, {"status": "error", "error": "path not found"}
                 for sessions in self.sessions.values():
-                    for each in [one for one in sessions.values() if one["path"] == name]:
-                        del sessions[each["id"]]
+                    for each in list(sessions.values()):
+                        if self.source_of(each["path"]) is None:
+                            del sessions[each["id"]]
                 return ok
             case ["GET", kind, "list"] if kind in KINDS:
                 if kind in self.disabled:

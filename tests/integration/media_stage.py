@@ -76,7 +76,7 @@ class MediaStage:
         return self.live.issue(user, point_id, profile, purpose="a fire")
 
     async def hand_out(self, point_id: str, profile: str = "main") -> Handed:
-        handed = await self.media.hand_out(self.ticket(point_id, profile))
+        handed = self.media.hand_out(self.ticket(point_id, profile))
         assert handed.urls, handed.reason
         return handed
 

@@ -75,16 +75,18 @@ def path_of(url: str) -> str:
 async def test_a_ticket_names_the_path_that_was_made_for_it(stage: Stage) -> None:
     it, server = stage
     handed = await it.hand_out("gate")
-    (name, configuration), *others = server.paths.items()
-    assert not others
+    name = path_of(handed.urls["hls"])
     assert handed.urls["whep"] == f"https://127.0.0.1:8889/{name}/whep"
     assert handed.urls["hls"] == f"http://127.0.0.1:8888/{name}/index.m3u8"
     assert handed.urls["rtsp"] == f"rtsp://127.0.0.1:8554/{name}?token={handed.token}"
     assert "gate" not in str(handed.urls), "addresses do not tell which point they show"
+    (configuration,) = server.paths.values()
     assert configuration["sourceOnDemand"] is True
-    again = await it.hand_out("gate")
-    assert list(server.paths) == [name], "one path for each stream"
+    again, other = await it.hand_out("gate"), await it.hand_out("yard")
+    assert path_of(again.urls["hls"]) == name, "one path for each stream"
+    assert path_of(other.urls["hls"]) != name
     assert again.token != handed.token
+    assert len(server.paths) == 1, "one configuration for all"
 
 
 async def test_no_camera_address_or_password_reaches_the_media_server(stage: Stage) -> None:
@@ -180,7 +182,8 @@ async def test_a_point_that_gets_masks_is_taken_from_the_media_server(stage: Sta
     await wait_until(lambda: it.opened, what="the session to be seen")
     it.masked.add("gate")
     await wait_until(lambda: not server.has(session), what="it to be kicked")
-    source = next(iter(server.paths.values()))["source"]
+    source = server.source_of(path_of(handed.urls["hls"]))
+    assert source
     code, said = await probe(source, "-rtsp_transport", "tcp")
     assert code, said
 
@@ -201,13 +204,13 @@ async def test_a_kick_that_fails_is_tried_again(stage: Stage) -> None:
 async def test_a_ticket_opens_one_stream_here_or_there(stage: Stage) -> None:
     it, server = stage
     ticket = it.ticket("gate")
-    handed = await it.media.hand_out(ticket)
+    handed = it.media.hand_out(ticket)
     path = path_of(handed.urls["hls"])
     async with await it.live.redeem(ticket.token, "frames"):
         session = await server.read("rtspsessions", path, handed.token)
         await wait_until(lambda: not server.has(session), what="it to be kicked")
     other = it.ticket("gate")
-    handed = await it.media.hand_out(other)
+    handed = it.media.hand_out(other)
     assert await server.read("rtspsessions", path, handed.token)
     await wait_until(lambda: it.opened, what="the session to be seen")
     with pytest.raises(Exception, match="unknown, used or too old"):
@@ -216,7 +219,7 @@ async def test_a_ticket_opens_one_stream_here_or_there(stage: Stage) -> None:
 
 async def test_sessions_of_other_paths_are_left_alone(stage: Stage) -> None:
     it, server = stage
-    server.paths["somebody-elses"] = {}
+    server.paths["somebody-elses"] = {"source": "publisher"}
     other = await server.read(
         "rtspsessions", "somebody-elses", it.keys.reader_token("x", "somebody-elses", 30)
     )
@@ -252,7 +255,15 @@ async def test_paths_are_made_again_after_a_restart(stage: Stage) -> None:
     server.restart()
     await wait_until(lambda: server.paths, what="the path to be made again")
     await wait_until(lambda: it.closed, what="the lost session to be told")
-    assert list(server.paths) == [path_of(handed.urls["hls"])]
+    assert server.source_of(path_of(handed.urls["hls"]))
+
+
+async def test_paths_are_made_again_when_its_file_was_changed(stage: Stage) -> None:
+    it, server = stage
+    handed = await it.hand_out("gate")
+    server.paths.clear()
+    await wait_until(lambda: server.paths, what="the path to be made again")
+    assert server.source_of(path_of(handed.urls["hls"]))
 
 
 async def test_without_the_server_the_gateway_says_so(stage: Stage) -> None:
@@ -260,7 +271,7 @@ async def test_without_the_server_the_gateway_says_so(stage: Stage) -> None:
     assert server._runner is not None
     await server._runner.cleanup()
     await wait_until(lambda: not it.media.servers[0].ready, what="it to be missed")
-    handed = await it.media.hand_out(it.ticket("gate"))
+    handed = it.media.hand_out(it.ticket("gate"))
     assert handed.urls == {}
     assert handed.token == ""
     assert "the media server is away" in handed.reason
@@ -291,7 +302,7 @@ async def test_a_server_that_opens_too_much_is_not_used(
                 media = it.media.servers[0]
                 await wait_until(lambda: "must be" in media.reason, what="a refusal")
                 assert said in media.reason
-                assert not (await it.media.hand_out(it.ticket("gate"))).urls
+                assert not (it.media.hand_out(it.ticket("gate"))).urls
                 assert server.paths == {}
 
 
@@ -315,12 +326,14 @@ async def test_what_a_dead_node_left_behind_is_taken_away(clip_cache: Path) -> N
             async with server.serving():
                 async with it.watching(server.url):
                     await it.ready()
-                    await it.hand_out("gate")
-                    (left,) = server.paths
-                server.paths = {left: {}, "h0000000000-of-another-node": {}}
+                    ((ours, left),) = server.paths.items()
+                other = {"source": "publisher"}
+                server.paths = {ours: left, f"{ours[2:14]}old": left, "h0-of-another-node": other}
                 async with it.watching(server.url):
                     await it.ready()
-                    assert list(server.paths) == ["h0000000000-of-another-node"]
+                    assert set(server.paths) == {ours, "h0-of-another-node"}
+                    assert server.paths[ours] != left, "with a secret of its own"
+                server.paths.clear()
 
 
 async def test_many_servers_share_the_streams(
@@ -339,17 +352,17 @@ async def test_many_servers_share_the_streams(
         await stack.enter_async_context(two.serving())
         await stack.enter_async_context(it.watching(one.url, two.url))
         await it.ready()
+        servers = [it.media.servers[0].paths, it.media.servers[1].paths]
         for name in names * 2:
             await it.hand_out(name)
-        assert len(one.paths) + len(two.paths) == len(names), "each stream is at one of them"
-        assert one.paths
-        assert two.paths
+        assert sum(len(paths) for paths in servers) == len(names), "each stream is at one of them"
+        assert all(servers)
         assert two._runner is not None
         await two._runner.cleanup()
         await wait_until(lambda: not all(s.ready for s in it.media.servers), what="a loss")
         for name in names:
             await it.hand_out(name)
-        assert len(one.paths) == len(names), "the other one takes its streams over"
+        assert len(servers[0]) == len(names), "the other one takes its streams over"
 
 
 # --- what media servers read ----------------------------------------------------------------------
@@ -357,8 +370,9 @@ async def test_many_servers_share_the_streams(
 
 async def test_a_stream_is_fed_as_it_comes_from_the_camera(stage: Stage) -> None:
     it, server = stage
-    await it.hand_out("yard")
-    source = next(iter(server.paths.values()))["source"]
+    handed = await it.hand_out("yard")
+    source = server.source_of(path_of(handed.urls["hls"]))
+    assert source
     code, said = await probe(source, "-rtsp_transport", "tcp")
     assert code == 0, said
     assert said.split() == ["h264,320,192", "pcm_alaw"]
@@ -369,17 +383,21 @@ async def test_a_secret_is_good_only_while_somebody_may_watch(
 ) -> None:
     it, server = stage
     ticket = it.ticket("gate")
-    await it.media.hand_out(ticket)
-    source = next(iter(server.paths.values()))["source"]
+    path = path_of(it.media.hand_out(ticket).urls["hls"])
+    source = server.source_of(path)
+    assert source
     it.media.used_here(ticket.id)
     code, said = await probe(source, "-rtsp_transport", "tcp")
     assert code
     assert "404" in said
     assert it.media.feed.refused == 1
-    code, said = await probe(f"rtsp://127.0.0.1:{it.media.feed.port}/guessed")
-    assert code
+    secret = source.split("/")[3]
+    for guess in ("guessed", f"guessed/{path[12:]}", f"{secret}/guessed", secret, "/"):
+        code, said = await probe(f"rtsp://127.0.0.1:{it.media.feed.port}/{guess}")
+        assert code, guess
     monkeypatch.setattr(service, "KEEP_IDLE_S", 0.0)
-    await wait_until(lambda: not server.paths, what="the path to be taken away")
+    await wait_until(lambda: not it.media.servers[0].paths, what="the path to be forgotten")
+    assert path_of((await it.hand_out("gate")).urls["hls"]) != path
 
 
 async def test_the_keys_are_read_anew_when_the_day_changes(

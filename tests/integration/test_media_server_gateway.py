@@ -108,7 +108,7 @@ async def test_live_view_through_a_media_server() -> None:
 
         point = await it.point()
         body = await it.handed(point)
-        (name,) = server.paths
+        name = body["urls"]["hls"].split("/")[3]
         assert body["urls"]["whep"] == f"https://127.0.0.1:8889/{name}/whep"
         for ours in ("frames", "fmp4", "mjpeg"):
             assert body["urls"][ours] == f"/api/v1/live/{body['ticket']}/{ours}"

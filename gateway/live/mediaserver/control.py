@@ -5,8 +5,10 @@ import email.utils
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 from gateway.live.mediaserver import wire
 from gateway.live.mediaserver.errors import Away, Refused, Unsafe
@@ -53,11 +55,19 @@ class ControlApi:
 
     async def put_path(self, name: str, source: str) -> None:
         """Make a path, or make it anew."""
-        await self._ask("POST", f"config/paths/replace/{name}", wire.path_configuration(source))
+        await self._ask(
+            "POST", f"config/paths/replace/{quote(name)}", wire.path_configuration(source)
+        )
+
+    async def has_path(self, name: str) -> bool:
+        """Whether it is in its configuration, which ends with the server and when its file is
+        changed."""
+        found = await self._ask("GET", f"config/paths/get/{quote(name)}", missing_ok=True)
+        return found is not None
 
     async def delete_path(self, name: str) -> None:
         """Whoever reads it is disconnected. One that is not there is gone already."""
-        await self._ask("DELETE", f"config/paths/delete/{name}", missing_ok=True)
+        await self._ask("DELETE", f"config/paths/delete/{quote(name)}", missing_ok=True)
 
     async def path_names(self) -> list[str]:
         """Of all paths in its configuration."""
@@ -134,7 +144,7 @@ class ControlApi:
                 asyncio.timeout(TIMEOUT_S),
                 self._session.request(
                     method,
-                    f"{self.url}/v3/{what}",
+                    URL(f"{self.url}/v3/{what}", encoded=True),
                     headers=headers,
                     json=body,
                     params=params,

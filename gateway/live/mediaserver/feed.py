@@ -1,8 +1,8 @@
 """What media servers read from us: an RTSP server that knows nobody but them.
 
-A media server is never told where a camera is, nor its password: it reads from here, each stream
-under a secret of its own that is good only while somebody may watch. RTP goes within the
-connection only.
+A media server is never told where a camera is, nor its password: it reads from here, with a secret
+that only its own configuration has, and only what somebody may watch just now. RTP goes within
+the connection only.
 """
 
 import asyncio
@@ -25,7 +25,8 @@ from gateway.live.mediaserver import rtp
 from gateway.live.viewer import ViewClosed, Viewer
 
 OpenStream = Callable[[str], Awaitable[AbstractAsyncContextManager[Viewer]]]
-"""The stream behind a secret. Raises: LiveRefused where there is none (any more)."""
+"""The stream of a secret and a name, ``secret/name``. Raises: LiveRefused where there is none
+(any more)."""
 
 REQUEST_S = 60.0
 FORMATS_S = 8.0
@@ -44,9 +45,9 @@ class Request(NamedTuple):
     headers: dict[str, str]
 
     @property
-    def secret(self) -> str:
-        """The first part of its path."""
-        return urlsplit(self.url).path.strip("/").partition("/")[0]
+    def stream(self) -> str:
+        """What is asked for: a secret, a slash, and a name."""
+        return "/".join(urlsplit(self.url).path.strip("/").split("/")[:2])
 
 
 class BadRequest(Exception):
@@ -93,12 +94,12 @@ class FeedServer:
     @property
     def reading(self) -> int:
         """How many streams are being read."""
-        return sum(bool(secret) for secret in self._connections.values())
+        return sum(bool(reading) for reading in self._connections.values())
 
-    def disconnect(self, secret: str) -> None:
+    def disconnect(self, asked: str) -> None:
         """Whoever reads this stream loses it at once."""
         for task, reading in self._connections.items():
-            if reading == secret:
+            if reading == asked:
                 task.cancel()
 
     def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -122,20 +123,20 @@ class FeedServer:
         except NotSupported as error:
             log.warning("media_server.stream_not_carried", reason=error.message)
 
-    async def _described(self, secret: str) -> AbstractAsyncContextManager[Viewer]:
+    async def _described(self, asked: str) -> AbstractAsyncContextManager[Viewer]:
         """The stream a connection asks for; whoever had it before loses it: one reads at a time.
         Raises: LiveRefused."""
         try:
-            stream = await self._open_stream(secret)
+            stream = await self._open_stream(asked)
         except LiveRefused:
             self.refused += 1
             raise
         me = asyncio.current_task()
         for task, reading in self._connections.items():
-            if reading == secret and task is not me:
+            if reading == asked and task is not me:
                 task.cancel()
         assert me is not None
-        self._connections[me] = secret
+        self._connections[me] = asked
         return stream
 
 
@@ -189,7 +190,7 @@ class Connection:
 
     async def _on_describe(self, request: Request, stack: contextlib.AsyncExitStack) -> None:
         try:
-            stream = await self._describe(request.secret)
+            stream = await self._describe(request.stream)
         except LiveRefused:
             self._answer(request, 404)
             return

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import hmac
 import secrets
 from collections.abc import Callable
 
@@ -15,7 +16,6 @@ from gateway.live.mediaserver.keys import AUDIENCE, KeyRing
 from gateway.live.mediaserver.wire import Offer, Reader
 from gateway.live.variants import StreamKey
 
-CONFIRM_S = 5.0
 LOSE_AFTER_S = 10.0
 LEAVE_S = 2.0
 
@@ -24,19 +24,18 @@ log = structlog.get_logger(__name__)
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class MediaPath:
-    """A path that is ours. secret: what the media server reads it with from us. confirmed_s: when
-    the server last took it. wanted_s: when somebody last wanted it."""
+    """A path that is ours. name: on the server; fed_as: what it is asked of us by, after the
+    secret. wanted_s: when somebody last wanted it."""
 
     key: StreamKey
     name: str
-    secret: str = dataclasses.field(repr=False)
-    confirmed_s: float
+    fed_as: str
     wanted_s: float
 
 
 class MediaServer:
     """api: its control API. offer: where people reach it, where that is not what it says itself.
-    owner: what the names of our paths begin with. source: where it reads a secret's stream."""
+    owner: what the names of our paths begin with. feed: where it reads what we feed it."""
 
     def __init__(
         self,
@@ -45,7 +44,7 @@ class MediaServer:
         offer: Offer,
         owner: str,
         keys: KeyRing,
-        source: Callable[[str], str],
+        feed: str,
         clock: Callable[[], float],
     ) -> None:
         self.api = api
@@ -53,10 +52,12 @@ class MediaServer:
         self.reason = "it has not been asked yet"
         self.version = ""
         self.offer = Offer()
+        self.secret = secrets.token_urlsafe(24)
         self._set_offer = offer
         self._owner = owner
+        self._pattern = wire.path_pattern(owner)
         self._keys = keys
-        self._source = source
+        self._feed = feed
         self._clock = clock
         self._started = ""
         self._day = -1
@@ -88,6 +89,8 @@ class MediaServer:
                 self._started = started
             elif self._day != self._keys.day:
                 await self._refresh_keys()
+            elif not await self.api.has_path(self._pattern):
+                await self._take_on()
             readers = await self.api.readers()
         except MediaServerError as error:
             self.away(error.message)
@@ -109,12 +112,11 @@ class MediaServer:
             hls=self._set_offer.hls or said.hls,
             rtsp=self._set_offer.rtsp or said.rtsp,
         )
-        ours = {path.name for path in self.paths.values()}
+        # What one of us left there that was set up in another way.
         for name in await self.api.path_names():
-            if name.startswith(self._owner) and name not in ours:
+            if self._owner in name and name != self._pattern:
                 await self.api.delete_path(name)
-        for path in self.paths.values():
-            await self._put(path)
+        await self.api.put_path(self._pattern, f"{self._feed}/{self.secret}")
 
     async def _refresh_keys(self) -> None:
         day = self._keys.day
@@ -134,44 +136,27 @@ class MediaServer:
 
     # --- paths ----------------------------------------------------------------------------------
 
-    async def path(self, key: StreamKey) -> MediaPath:
-        """The path of a stream, made on the server. Raises: MediaServerError."""
-        now_s = self._clock()
+    def path(self, key: StreamKey) -> MediaPath:
+        """The path of a stream, which the server makes when it is asked for it."""
         path = self.paths.get(key)
         if path is None:
-            path = MediaPath(
-                key=key,
-                name=f"{self._owner}{secrets.token_urlsafe(12)}",
-                secret=secrets.token_urlsafe(24),
-                confirmed_s=-CONFIRM_S,
-                wanted_s=now_s,
-            )
+            name = secrets.token_urlsafe(12)
+            path = MediaPath(key=key, name=self._owner + name, fed_as=name, wanted_s=0.0)
             self.paths[key] = path
-        path.wanted_s = now_s
-        if now_s - path.confirmed_s >= CONFIRM_S:
-            try:
-                await self._put(path)
-            except MediaServerError as error:
-                self.away(error.message)
-                raise
+        path.wanted_s = self._clock()
         return path
 
-    async def _put(self, path: MediaPath) -> None:
-        await self.api.put_path(path.name, self._source(path.secret))
-        path.confirmed_s = self._clock()
-
-    async def drop(self, path: MediaPath) -> None:
-        """Nobody wants it: whoever still reads it is disconnected."""
-        self.paths.pop(path.key, None)
-        try:
-            await self.api.delete_path(path.name)
-        except MediaServerError as error:
-            # It is removed when the server is taken on again, or has gone with its memory.
-            self.away(error.message)
+    def fed(self, asked: str) -> MediaPath | None:
+        """What it asks us for, as ``secret/name``; None where it is not this server that asks, or
+        for what there is not."""
+        secret, _, name = asked.partition("/")
+        if not hmac.compare_digest(secret.encode(), self.secret.encode()):
+            return None
+        return next((path for path in self.paths.values() if path.fed_as == name), None)
 
     async def leave(self) -> None:
-        """Take away what is ours; what cannot be is taken away by whoever comes next."""
-        with contextlib.suppress(TimeoutError):
+        """Take away what is ours, and with it whoever reads there; what cannot be is taken away
+        by whoever comes next."""
+        with contextlib.suppress(TimeoutError, MediaServerError):
             async with asyncio.timeout(LEAVE_S):
-                for path in tuple(self.paths.values()):
-                    await self.drop(path)
+                await self.api.delete_path(self._pattern)

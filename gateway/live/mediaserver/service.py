@@ -31,7 +31,7 @@ from gateway.live.viewings import Told
 
 LOOK_EVERY_S = 2.0
 KEEP_IDLE_S = 30.0
-OFFER_S = 1.5
+ANSWER_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +137,7 @@ class MediaServers:
             offer=offer,
             owner=self._owner,
             keys=self.keys,
-            source=lambda secret: f"{self._settings.feed_base(self.feed.port)}/{secret}",
+            feed=self._settings.feed_base(self.feed.port),
             clock=self._clock,
         )
 
@@ -149,27 +149,16 @@ class MediaServers:
 
     # --- what the API calls -------------------------------------------------------------------
 
-    async def hand_out(self, ticket: Ticket) -> Handed:
-        """Where else the stream of a ticket can be had. Never raises; never of a masked point,
-        which the caller does not ask for."""
+    def hand_out(self, ticket: Ticket) -> Handed:
+        """Where else the stream of a ticket can be had: not asked for a masked point."""
         key = StreamKey(point_id=ticket.point_id, profile=ticket.profile)
         reason = "no media server is set"
         for server in self._in_order(key):
             reason = server.reason
             if not server.ready:
                 continue
-            try:
-                async with asyncio.timeout(OFFER_S):
-                    path = await server.path(key)
-            except MediaServerError as error:
-                reason = error.message
-                continue
-            except TimeoutError:
-                reason = "it does not answer in time"
-                server.away(reason)
-                continue
             self.counters.handed += 1
-            return self._handed(server, path, ticket)
+            return self._handed(server, server.path(key), ticket)
         self.counters.fallen_back += 1
         return Handed(reason=f"the media server is away: {reason}")
 
@@ -210,18 +199,18 @@ class MediaServers:
 
     # --- what media servers read --------------------------------------------------------------
 
-    async def _open_stream(self, secret: str) -> AbstractAsyncContextManager[Viewer]:
+    async def _open_stream(self, asked: str) -> AbstractAsyncContextManager[Viewer]:
         """Raises: NoSource, RightsUnknown."""
         for server in self.servers:
-            for path in server.paths.values():
-                if path.secret == secret and self._book.wanted(path.name, self._clock()):
-                    await self._may_be_fed(path.key.point_id)
-                    return self._live.tap(path.key)
+            path = server.fed(asked)
+            if path is not None and self._book.wanted(path.name, self._clock()):
+                await self._may_be_fed(path.key.point_id)
+                return self._live.tap(path.key)
         raise NoSource("nobody may watch this")
 
     async def _may_be_fed(self, point_id: str) -> None:
         try:
-            async with asyncio.timeout(OFFER_S):
+            async with asyncio.timeout(ANSWER_S):
                 unmasked = await self._unmasked(point_id)
         except Exception:
             raise RightsUnknown("whether the point is masked cannot be asked now") from None
@@ -249,7 +238,7 @@ class MediaServers:
             await self._judge(server, readers)
         elif server.lost:
             self._tell_closed(server, "the media server is away")
-        await self._tidy(server)
+        self._tidy(server)
 
     async def _judge(self, server: MediaServer, readers: Sequence[Reader]) -> None:
         judgement = self._book.judge(server.url, readers, self._clock())
@@ -273,17 +262,17 @@ class MediaServers:
             with contextlib.suppress(MediaServerError):  # it is seen again with the next look
                 await server.api.kick(reader)
 
-    async def _tidy(self, server: MediaServer) -> None:
-        """Take away the paths that nobody wants: at once where nobody may, later where nobody
-        does."""
+    def _tidy(self, server: MediaServer) -> None:
+        """Nothing is fed that nobody may watch, and a path that nobody wanted for a while gets
+        another name the next time."""
         now_s = self._clock()
         for path in tuple(server.paths.values()):
             if self._book.wanted(path.name, now_s):
                 path.wanted_s = now_s
                 continue
-            self.feed.disconnect(path.secret)
+            self.feed.disconnect(f"{server.secret}/{path.fed_as}")
             if now_s - path.wanted_s >= KEEP_IDLE_S:
-                await server.drop(path)
+                del server.paths[path.key]
 
     def _tell_closed(self, server: MediaServer, reason: str) -> None:
         for viewing in self._book.close_all(server.url, self._clock(), reason):

@@ -54,10 +54,16 @@ class Offer:
     rtsp: str = ""
 
 
-def path_configuration(source: str) -> dict[str, Any]:
-    """A path that is read from `source` while somebody watches it."""
+def path_pattern(owner: str) -> str:
+    """The name of one configuration for all paths that begin so: MediaMTX takes what begins with
+    ``~`` as a regular expression, and makes each path that fits when somebody asks for it."""
+    return f"~^{owner}(.+)$"
+
+
+def path_configuration(feed: str) -> dict[str, Any]:
+    """Paths that are read from below `feed` while somebody watches them."""
     return {
-        "source": source,
+        "source": f"{feed}/$G1",
         "sourceOnDemand": True,
         "sourceOnDemandStartTimeout": f"{FIRST_PICTURE_S}s",
         "sourceOnDemandCloseAfter": f"{IDLE_S}s",

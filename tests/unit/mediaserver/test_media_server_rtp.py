@@ -159,13 +159,13 @@ def test_any_request_is_read_or_refused(head: bytes) -> None:
         request = parse_request(head)
     except BadRequest:
         return
-    _ = request.method, request.secret
+    _ = request.method, request.stream
 
 
-def test_the_secret_is_the_first_part_of_the_path() -> None:
-    head = b"SETUP rtsp://gateway:8654/abc/track=0 RTSP/1.0\r\nCSeq: 3\r\n\r\n"
+def test_what_is_asked_for_is_a_secret_and_a_name() -> None:
+    head = b"SETUP rtsp://gateway:8654/abc/d-e_f/track=0 RTSP/1.0\r\nCSeq: 3\r\n\r\n"
     request = parse_request(head)
-    assert (request.method, request.secret, request.headers["cseq"]) == ("SETUP", "abc", "3")
+    assert (request.method, request.stream, request.headers["cseq"]) == ("SETUP", "abc/d-e_f", "3")
 
 
 @pytest.mark.parametrize(
