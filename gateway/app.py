@@ -60,8 +60,8 @@ from gateway.api.live import live_router
 from gateway.api.services import Services
 from gateway.api.sight import thumbnail_stamp
 from gateway.api.wire import WireProtocol
+from gateway.bus.address import BrokerAddress
 from gateway.bus.client import Bus
-from gateway.bus.link import BrokerAddress
 from gateway.bus.presence import Presence
 from gateway.bus.topics import Topics
 from gateway.interop.bridge import Bridge
@@ -294,7 +294,7 @@ async def _application(
     pictures = await stack.enter_async_context(PicturePool())
     covers = await stack.enter_async_context(_covers(database, cameras))
     threads = max(2, (os.cpu_count() or 2) // 2)
-    masking_threads = await stack.enter_async_context(PicturePool(threads))
+    masking = Masking(covers, await stack.enter_async_context(PicturePool(threads)))
 
     record = await stack.enter_async_context(ViewingRecord(node.audit.store, database))
     media: MediaServers | None = None
@@ -310,7 +310,7 @@ async def _application(
             _rights(database),
             evidence=cameras.stream_seen,
             ask_keyframe=ask_keyframe,
-            masking=Masking(covers, masking_threads),
+            masking=masking,
             jpeg=jpeg_transform(pictures),
             opened=opened,
             closed=record.told,
@@ -336,6 +336,8 @@ async def _application(
         live=live,
         pictures=pictures,
         covers=covers,
+        masking=masking,
+        record=record,
         peers=peers,
         jobs=background,
         nudge=roster.nudge,

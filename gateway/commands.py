@@ -13,8 +13,8 @@ from gateway import bootstrap
 from gateway.access.secrets import Sealer
 from gateway.agents.cameras import device_adapter
 from gateway.agents.onboarding import Onboarding, Result, Wish
+from gateway.bus.address import parse_broker_url
 from gateway.bus.client import check as check_broker
-from gateway.bus.link import parse_broker_url
 from gateway.live.mediaserver import KeyRing
 from gateway.live.mediaserver import examine as examine_media_servers
 from gateway.settings import Settings

@@ -19,7 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from gateway.bus.link import parse_broker_url
+from gateway.bus.address import parse_broker_url
 from gateway.live.mediaserver.settings import MediaServerSettings, addresses
 
 FILE = "hutong.toml"

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from gateway.access.secrets import Sealer, load_key, read_key
+from gateway.bus.address import BrokerAddress, parse_broker_url
 from gateway.bus.broker import EmbeddedBroker
 from gateway.bus.errors import BusError
-from gateway.bus.link import BrokerAddress, parse_broker_url
 from gateway.settings import Settings, SettingsError
 from registry import audit, journal
 from registry.database import Database

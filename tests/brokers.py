@@ -11,9 +11,10 @@ from typing import Protocol
 
 import pytest
 
+from gateway.bus.address import BrokerAddress
 from gateway.bus.broker import EmbeddedBroker
 from gateway.bus.errors import BusError
-from gateway.bus.link import BrokerAddress, Link, connect
+from gateway.bus.link import Link, connect
 
 
 class RunningBroker(Protocol):

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import structlog
 
+from gateway.bus.address import BrokerAddress
 from gateway.bus.errors import BrokerNotStarted
-from gateway.bus.link import BrokerAddress
 
 log = structlog.get_logger("broker")
 _LISTENING = re.compile(rb"Listening for MQTT clients on mqtt://[^:]+:(\d+)")

@@ -1,78 +1,33 @@
-"""One MQTT 3.1.1 connection, in the asyncio loop.
+"""One MQTT 3.1.1 connection: paho-mqtt driven by the asyncio loop, without threads of its own.
 
-It exists because the way from a press to the air leads through it twice: paho-mqtt reads three
-times for a packet and took some 0.2 ms of CPU for each, three times as much as this. asyncio sets
-TCP_NODELAY: with Nagle's algorithm on, a lone QoS 1 message would wait 40 ms for the delayed
-acknowledgement of the one before it.
+TCP_NODELAY is set: with Nagle's algorithm on, a lone QoS 1 message waits 40 ms for the delayed
+acknowledgement of the one before it (measured; paho.mqtt.python issue 874).
 """
 
 import asyncio
 import contextlib
 import dataclasses
-import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
-from gateway.bus import packets
-from gateway.bus.errors import BrokerAway, BrokerRefused, BusError
-from gateway.bus.packets import Kind, MalformedPacket
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+
+from gateway.bus.address import BrokerAddress
+from gateway.bus.buffered import BufferedClient, BufferedSocket
+from gateway.bus.errors import BrokerRefused, BusError
 
 CONNECT_TIMEOUT_S = 5.0
 KEEPALIVE_S = 5
-PING_AT_S = 4.0
-CLOSED_WITHIN_S = 1.0
 MOST_UNWRITTEN_BYTES = 16 * 1024 * 1024
 """A broker that takes nothing more is as good as away."""
 PACKETS_AT_ONCE = 32
 """Then others have their turn, another connection's packets above all."""
+_MAX_IN_FLIGHT = 1000
 _REFUSED = {4, 5}
-_CONNACK_SAYS = {
-    1: "it does not speak MQTT 3.1.1",
-    2: "it refused our client identifier",
-    3: "it is not available",
-}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerAddress:
-    """Where a broker is. password never shows in repr."""
-
-    host: str
-    port: int
-    username: str | None = None
-    password: str | None = dataclasses.field(default=None, repr=False)
-    tls: bool = False
-
-    @property
-    def shown(self) -> str:
-        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
-
-    def away(self, reason: object) -> BrokerAway:
-        return BrokerAway(
-            f"the broker at {self.shown} does not answer ({reason}): "
-            "check HUTONG_MQTT_URL and that the broker runs"
-        )
-
-
-def parse_broker_url(url: str) -> BrokerAddress:
-    """``mqtt://user:password@host:1883`` or ``mqtts://host:8883``. Raises: ValueError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-        raise ValueError("HUTONG_MQTT_URL must look like mqtt://host:1883 or mqtts://host:8883")
-    tls = parts.scheme == "mqtts"
-    try:
-        port = parts.port
-    except ValueError:
-        raise ValueError("HUTONG_MQTT_URL has a port that is not a number") from None
-    return BrokerAddress(
-        host=parts.hostname,
-        port=port or (8883 if tls else 1883),
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        tls=tls,
-    )
+"""CONNACK return codes: bad user name or password, not authorised."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,27 +36,32 @@ class Will:
     payload: bytes
 
 
-class Link(asyncio.Protocol):
+class Link:
     """Made by `connect`. `closed` is done when the connection is over, with what ended it."""
 
-    def __init__(self, address: BrokerAddress, receive: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self, address: BrokerAddress, client: mqtt.Client, receive: Callable[[str, bytes], None]
+    ) -> None:
         self._address = address
-        self._receive = receive
+        self._client = client
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+        self._socket: BufferedSocket | None = None
+        self._flush_due = False
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._gone: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[BusError] = self._loop.create_future()
         self._subscribing: dict[int, asyncio.Future[bool]] = {}
         self._unconfirmed: set[int] = set()
         self._drained = asyncio.Event()
-        self._last_id = 0
-        self._coming = bytearray()
-        self._working = False
-        self._going: list[bytes] = []
-        self._flush_due = False
-        self._heard_s = self._wrote_s = self._loop.time()
-        self._asked_s: float | None = None
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_publish = self._on_publish
+        client.on_message = lambda _client, _data, message: receive(
+            message.topic, bytes(message.payload)
+        )
+        client.on_socket_open = self._on_socket_open
+        client.on_socket_close = self._on_socket_close
+        client.on_socket_register_write = self._on_socket_register_write
 
     @property
     def unconfirmed(self) -> int:
@@ -111,45 +71,42 @@ class Link(asyncio.Protocol):
     @property
     def unwritten(self) -> bool:
         """Is something published that was not yet handed to the system?"""
-        return bool(self._going)
+        held = self._socket is not None and self._socket.unwritten_bytes > 0
+        return held or self._client.want_write()
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:
         """Hand a message over; False when the connection is gone, or takes nothing more."""
-        transport = self._transport
-        if self.closed.done() or transport is None:
+        known = self._socket
+        if self.closed.done() or known is None or known.unwritten_bytes > MOST_UNWRITTEN_BYTES:
             return False
-        if transport.get_write_buffer_size() > MOST_UNWRITTEN_BYTES:
-            return False
-        packet_id = self._next_id() if qos else 0
-        self._send(packets.publish(topic, payload, packet_id=packet_id, retain=retain))
-        if packet_id:
-            self._unconfirmed.add(packet_id)
-        return True
+        info = self._client.publish(topic, payload, qos, retain)
+        if qos and info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._unconfirmed.add(info.mid)
+        return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
 
     async def subscribe(self, pattern: str, qos: int) -> bool:
         """False when the broker refuses this subscription. Raises: BusError when it is gone."""
-        if self.closed.done():
+        code, mid = self._client.subscribe(pattern, qos)
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
             raise self._address.away("the connection is gone")
-        packet_id = self._next_id()
         answer: asyncio.Future[bool] = self._loop.create_future()
-        self._subscribing[packet_id] = answer
-        self._send(packets.subscribe(packet_id, pattern, qos))
+        self._subscribing[mid] = answer
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 return await answer
         except TimeoutError:
             raise self._address.away("it did not answer a subscription within 5 s") from None
         finally:
-            self._subscribing.pop(packet_id, None)
+            self._subscribing.pop(mid, None)
 
     def ask(self, pattern: str, qos: int) -> None:
         """Subscribe once more: the broker sends again what it keeps [MQTT-3.8.4-3]."""
         if not self.closed.done():
-            self._send(packets.subscribe(self._next_id(), pattern, qos))
+            self._client.subscribe(pattern, qos)
 
     def unsubscribe(self, pattern: str) -> None:
         if not self.closed.done():
-            self._send(packets.unsubscribe(self._next_id(), pattern))
+            self._client.unsubscribe(pattern)
 
     async def drain(self, timeout_s: float = 2.0) -> None:
         """Wait until the broker acknowledged all that was sent, or the time is up."""
@@ -162,68 +119,43 @@ class Link(asyncio.Protocol):
         )
         waiting.cancel()
 
-    def _next_id(self) -> int:
-        """Of 65,535; one that still waits for its acknowledgement is not given again."""
-        for _ in range(packets.MOST_PACKET_IDS):
-            self._last_id = self._last_id % packets.MOST_PACKET_IDS + 1
-            if self._last_id not in self._unconfirmed and self._last_id not in self._subscribing:
-                break
-        return self._last_id
-
     # --- opening and closing --------------------------------------------------------------------
 
-    async def open(self, identifier: str, will: Will | None) -> None:
-        """Raises: BusError."""
-        address = self._address
-        hello = packets.connect(
-            identifier,
-            keepalive_s=KEEPALIVE_S,
-            username=address.username,
-            password=address.password,
-            will=(will.topic, will.payload) if will else None,
-        )
-        context = ssl.create_default_context() if address.tls else None
+    async def open(self) -> None:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await self._loop.create_connection(
-                    lambda: self, address.host, address.port, ssl=context
+            async with asyncio.timeout(CONNECT_TIMEOUT_S + 1):
+                await self._loop.run_in_executor(
+                    None, self._client.connect, self._address.host, self._address.port, KEEPALIVE_S
                 )
-                self._send(hello)
                 await self._opened
         except TimeoutError:
-            raise address.away("no answer within 5 s") from None
+            raise self._address.away("no answer within 5 s") from None
         except (OSError, ValueError) as error:
-            raise address.away(_reason_of(error)) from None
+            raise self._address.away(getattr(error, "strerror", None) or error) from None
 
     async def keep_alive(self) -> None:
-        """Pings, and an end where nobody answers them; returns never, ends by cancellation."""
+        """Pings and time-outs; returns never, ends by cancellation."""
         while True:
             await asyncio.sleep(1)
-            now_s = self._loop.time()
-            if self._asked_s is not None and now_s - self._asked_s >= KEEPALIVE_S:
-                if self._heard_s < self._asked_s:
-                    self._finish(self._address.away("it does not answer any more"))
-                self._asked_s = None
-            elif self._asked_s is None and now_s - min(self._heard_s, self._wrote_s) >= PING_AT_S:
-                self._asked_s = now_s
-                self._send(packets.PINGREQ)
+            self._client.loop_misc()
 
     async def close(self) -> None:
         """Say goodbye, and leave no socket behind."""
-        self._finish(self._address.away("closed"))
-        transport = self._transport
-        if transport is None:
-            return
-        self._going.append(packets.DISCONNECT)
+        self._client.disconnect()
         self._flush()
-        transport.close()
-        await asyncio.wait([self._gone], timeout=CLOSED_WITHIN_S)
-        transport.abort()
+        known = self._socket
+        if known is not None:
+            self._forget_socket(known)
+            known.close()
+        self._finish(self._address.away("closed"))
 
     def abort(self) -> None:
         """End without a goodbye, as when a process dies: the broker sends our will."""
-        if self._transport is not None:
-            self._transport.abort()
+        known = self._socket
+        if known is not None:
+            self._forget_socket(known)
+            known.abort()
+        self._finish(self._address.away("given up"))
 
     def _finish(self, error: BusError) -> None:
         if not self.closed.done():
@@ -234,91 +166,14 @@ class Link(asyncio.Protocol):
             if not waiting.done():
                 waiting.set_exception(error)
 
-    # --- called by the transport ------------------------------------------------------------------
+    # --- called by paho ---------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none of asyncio's classes.
-        self._transport = cast(asyncio.Transport, transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        reason = _reason_of(exc) if exc is not None else "it closed the connection"
-        self._finish(self._address.away(reason))
-        if not self._gone.done():
-            self._gone.set_result(None)
-
-    def data_received(self, data: bytes) -> None:
-        self._heard_s = self._loop.time()
-        self._coming += data
-        if not self._working:
-            self._work()
-
-    def _work(self) -> None:
-        """What handlers publish because of what came is written before anything else runs. Where
-        more came than is handled at once, nothing more is read until that is done."""
-        transport = self._transport
-        if transport is None or self.closed.done():
-            return
-        try:
-            more = self._take_some()
-        except MalformedPacket as error:
-            self._finish(self._address.away(f"it sends what is not MQTT: {error}"))
-            return
-        self._flush()
-        if more == self._working:
-            if more:
-                self._loop.call_soon(self._work)
-        elif more:
-            self._working = True
-            transport.pause_reading()
-            self._loop.call_soon(self._work)
-        else:
-            self._working = False
-            transport.resume_reading()
-
-    def _take_some(self) -> bool:
-        """Handle some packets; is there another? Raises: MalformedPacket."""
-        coming, at, found = self._coming, 0, None
-        try:
-            for _ in range(PACKETS_AT_ONCE):
-                found = packets.next_packet(coming, at)
-                if found is None:
-                    return False
-                first, begin, at = found
-                self._take(first, bytes(coming[begin:at]))
-            return packets.next_packet(coming, at) is not None
-        finally:
-            del coming[:at]
-
-    def _take(self, first: int, body: bytes) -> None:
-        match first >> 4:
-            case Kind.PUBLISH:
-                message = packets.read_publish(first, body)
-                if message.packet_id:
-                    self._going.append(packets.puback(message.packet_id))
-                going = len(self._going)
-                self._receive(message.topic, message.payload)
-                if len(self._going) > going:
-                    self._flush()
-            case Kind.PUBACK:
-                self._unconfirmed.discard(packets.read_packet_id(body))
-                if not self._unconfirmed:
-                    self._drained.set()
-            case Kind.CONNACK:
-                self._welcomed(packets.read_connack(body))
-            case Kind.SUBACK:
-                answer = self._subscribing.get(packets.read_packet_id(body))
-                if answer is not None and not answer.done():
-                    answer.set_result(all(packets.granted(body)))
-            case Kind.UNSUBACK | Kind.PINGRESP:
-                pass
-            case kind:
-                raise MalformedPacket(f"a packet of kind {kind}")
-
-    def _welcomed(self, code: int) -> None:
-        if code == 0:
+    def _on_connect(self, _c: Any, _d: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if not code.is_failure:
             if not self._opened.done():
                 self._opened.set_result(None)
-        elif code in _REFUSED:
+            return
+        if getattr(code, "value", 0) in (*_REFUSED, 134, 135):
             self._finish(
                 BrokerRefused(
                     f"the broker at {self._address.shown} refused our name or password: "
@@ -326,33 +181,76 @@ class Link(asyncio.Protocol):
                 )
             )
         else:
-            self._finish(self._address.away(_CONNACK_SAYS.get(code, f"it refused us: {code}")))
+            self._finish(self._address.away(code))
 
-    def _send(self, packet: bytes) -> None:
-        """One write for all that is sent in this turn of the loop."""
-        self._going.append(packet)
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop.call_soon(self._flush_now)
+    def _on_disconnect(self, _c: Any, _d: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        self._finish(self._address.away(code))
 
-    def _flush_now(self) -> None:
-        self._flush_due = False
+    def _on_subscribe(self, _c: Any, _d: Any, mid: int, codes: Any, _properties: Any) -> None:
+        answer = self._subscribing.get(mid)
+        if answer is not None and not answer.done():
+            answer.set_result(not any(code.is_failure for code in codes))
+
+    def _on_publish(self, _c: Any, _d: Any, mid: int, _code: Any, _properties: Any) -> None:
+        self._unconfirmed.discard(mid)
+        if not self._unconfirmed:
+            self._drained.set()
+
+    def _on_socket_open(self, _c: Any, _d: Any, opened: Any) -> None:
+        """In the thread that connects."""
+        with contextlib.suppress(OSError):
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._loop.call_soon_threadsafe(self._watch_socket, opened)
+
+    def _watch_socket(self, opened: BufferedSocket) -> None:
+        if self.closed.done():
+            return
+        self._socket = opened
+        self._loop.add_reader(opened.fileno(), self._read)
         self._flush()
 
+    def _read(self) -> None:
+        """What handlers published because of what came is written before anything else runs."""
+        for _ in range(PACKETS_AT_ONCE):
+            self._client.loop_read()
+            if self._flush_due:
+                self._flush()
+            if self._socket is None or not self._socket.waiting:
+                return
+        self._loop.call_soon(self._read)
+
+    def _on_socket_close(self, _c: Any, _d: Any, closed: Any) -> None:
+        if self._socket is not None and self._socket is closed:
+            self._forget_socket(self._socket)
+
+    def _forget_socket(self, known: BufferedSocket) -> None:
+        self._socket = None
+        self._loop.remove_reader(known.fileno())
+        self._loop.remove_writer(known.fileno())
+
+    def _on_socket_register_write(self, _c: Any, _d: Any, _socket: Any) -> None:
+        """One write for all that is published in this turn of the loop."""
+        if self._socket is not None and not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
-        if not self._going or self._transport is None:
+        self._flush_due = False
+        if self._socket is None:
             return
-        going, self._going = self._going, []
-        self._wrote_s = self._loop.time()
-        self._transport.write(b"".join(going))
-
-
-def _reason_of(error: Exception) -> object:
-    """The system's own words; asyncio's name the address once more."""
-    number = getattr(error, "errno", None)
-    if isinstance(error, ssl.SSLError) or not isinstance(number, int) or number <= 0:
-        return getattr(error, "strerror", None) or error
-    return os.strerror(number)
+        self._client.loop_write()
+        known = self._socket
+        if known is None:
+            return
+        try:
+            written = known.flush()
+        except OSError as error:
+            self._finish(self._address.away(error.strerror or error))
+            return
+        if written:
+            self._loop.remove_writer(known.fileno())
+        else:
+            self._loop.add_writer(known.fileno(), self._flush)
 
 
 @contextlib.asynccontextmanager
@@ -364,10 +262,25 @@ async def connect(
     will: Will | None = None,
 ) -> AsyncIterator[Link]:
     """A connection with a clean session. Raises: BrokerAway, BrokerRefused, a sentence each."""
-    link = Link(address, receive)
+    client = BufferedClient(
+        CallbackAPIVersion.VERSION2,
+        client_id=identifier,
+        clean_session=True,
+        protocol=mqtt.MQTTv311,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.max_inflight_messages_set(_MAX_IN_FLIGHT)
+    if address.username is not None:
+        client.username_pw_set(address.username, address.password)
+    if address.tls:
+        client.tls_set_context(ssl.create_default_context())
+    if will is not None:
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
+    link = Link(address, client, receive)
     keeping: asyncio.Task[None] | None = None
     try:
-        await link.open(identifier, will)
+        await link.open()
         keeping = asyncio.create_task(link.keep_alive())
         yield link
     finally:

@@ -10,8 +10,8 @@ from unittest.mock import patch
 from adapters.mmdvm.adapter import MmdvmAdapter
 from adapters.mmdvm.settings import MmdvmSettings
 from adapters.testing import ListeningContract, ListeningPeer
+from gateway.bus.address import BrokerAddress
 from gateway.bus.broker import EmbeddedBroker
-from gateway.bus.link import BrokerAddress
 from simulators.mmdvm_host import BrokerPlace, MmdvmHost
 
 WRONG = "planted-wrong-password"

@@ -10,8 +10,8 @@ from unittest.mock import patch
 from adapters.testing import ListeningContract, ListeningPeer
 from adapters.trunk_recorder.adapter import TrunkRecorderAdapter
 from adapters.trunk_recorder.settings import TrunkRecorderSettings
+from gateway.bus.address import BrokerAddress
 from gateway.bus.broker import EmbeddedBroker
-from gateway.bus.link import BrokerAddress
 from simulators.trunk_recorder import BrokerPlace, Radio, TrunkRecorder
 
 WRONG = "planted-wrong-password"

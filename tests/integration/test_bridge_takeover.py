@@ -15,7 +15,7 @@ from lab import ORG, running
 from patience import wait_until
 from test_interop_two_bridges import Agents, agents
 
-from gateway.bus.link import BrokerAddress
+from gateway.bus.address import BrokerAddress
 from gateway.bus.messages import decode
 from registry import channels, organizations, patches, systems
 from registry.channels import NewChannel

@@ -10,9 +10,10 @@ import pytest
 from brokers import RunningBroker, free_port, read_kept, running
 from patience import wait_until
 
+from gateway.bus.address import BrokerAddress, parse_broker_url
 from gateway.bus.client import Bus, check
 from gateway.bus.errors import BrokerAway, BrokerNotStarted, BrokerRefused
-from gateway.bus.link import BrokerAddress, Link, connect, parse_broker_url
+from gateway.bus.link import Link, connect
 from gateway.bus.messages import decode, encode
 from gateway.bus.presence import Presence
 from gateway.bus.topics import Topics

@@ -14,7 +14,8 @@ import websockets
 from demo import Demo, children_of, running_demo
 from patience import wait_until
 
-from gateway.bus.link import BrokerAddress, connect
+from gateway.bus.address import BrokerAddress
+from gateway.bus.link import connect
 from gateway.bus.messages import decode_event
 
 pytestmark = pytest.mark.timeout(240)
