@@ -61,6 +61,7 @@ def _figures(services: Services) -> Iterable[tuple[str, float]]:
     yield from _fleet_figures(services)
     yield from _diagnosis_figures(services)
     yield from _media_server_figures(services)
+    yield from _privacy_figures(services)
 
 
 def _interop_figures(services: Services) -> Iterable[tuple[str, float]]:
@@ -104,6 +105,21 @@ def _media_server_figures(services: Services) -> Iterable[tuple[str, float]]:
     yield "hutong_media_servers_ready", sum(server.ready for server in media.servers)
     yield "hutong_media_servers_readers", media.readers
     yield "hutong_media_servers_fed", media.feed.reading
+
+
+def _privacy_figures(services: Services) -> Iterable[tuple[str, float]]:
+    """Of masked streams, of the record of views, and of small pictures."""
+    if (masking := services.masking) is not None:
+        yield "hutong_live_masked_streams", masking.streams
+        yield "hutong_live_masked_refused_total", masking.refused
+    if (record := services.record) is not None:
+        yield "hutong_live_record_lost_total", record.lost
+        yield "hutong_live_record_waiting", record.waiting
+    if (small := services.thumbnails) is not None:
+        yield "hutong_thumbnails_points", len(small)
+        yield "hutong_thumbnails_bytes", small.bytes_kept
+        yield "hutong_thumbnails_taken_total", small.taken
+        yield "hutong_thumbnails_failed_total", small.failed
 
 
 def _found_lines(services: Services) -> list[str]:

@@ -20,7 +20,9 @@ from gateway.interop.feed import Feed
 from gateway.interop.journal import Journal
 from gateway.live import LiveService
 from gateway.live.covers import Covers
+from gateway.live.masking import Masking
 from gateway.live.mediaserver import MediaServers
+from gateway.live.record import ViewingRecord
 from gateway.live.snapshots import Snapshots
 from gateway.live.thumbnails import Thumbnails
 from gateway.live.whep import WhepViews
@@ -34,8 +36,8 @@ class Services:
     system id. fleet: its devices. rounds: of video quality diagnosis, where this node makes any.
     history: the journal's database. bridge, journal: where this node has them. covers: what is
     hidden of pictures; without them a masked point is shown to nobody who may not see it clear.
-    media: external media servers, where there are any. thumbnails: where any are kept. seen: who
-    was shown which of them."""
+    masking, record: of live view, for their figures. media: external media servers, where there
+    are any. thumbnails: where any are kept. seen: who was shown which of them."""
 
     bus: Bus
     feed: Feed
@@ -51,6 +53,8 @@ class Services:
     bridge: Bridge | None = None
     journal: Journal | None = None
     covers: Covers | None = None
+    masking: Masking | None = None
+    record: ViewingRecord | None = None
     peers: WhepViews | None = None
     media: MediaServers | None = None
     thumbnails: Thumbnails | None = None

@@ -43,6 +43,11 @@ class ViewingRecord:
         self._task: asyncio.Task[None] | None = None
         self.lost = 0
 
+    @property
+    def waiting(self) -> int:
+        """Lines that are not written yet."""
+        return len(self._waiting)
+
     def told(self, viewing: Viewing) -> None:
         """A view opened or closed."""
         if len(self._waiting) >= MAX_WAITING:
