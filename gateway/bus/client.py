@@ -9,6 +9,7 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import itertools
 import random
 import time
 import uuid
@@ -17,8 +18,9 @@ from typing import Any
 
 import structlog
 
+from gateway.bus.address import BrokerAddress
 from gateway.bus.errors import BusError
-from gateway.bus.link import BrokerAddress, Link, Will, connect
+from gateway.bus.link import Link, Will, connect
 from gateway.bus.messages import CloudEvent, decode, decode_event, encode
 from gateway.bus.topics import OrgTopic, Topics, matches, overlap
 
@@ -26,6 +28,7 @@ STATUS_EVERY_S = 10.0
 STATUS_TTL_S = 30.0
 ANSWER_EVERY_S = 1.0
 STATE_DELAY_S = 0.005
+MOST_STATES_UNCONFIRMED = 64
 ASK_AGAIN_S = 1.0
 _MAX_UNCONFIRMED = 20_000
 _MOST_ROUTES = 20_000
@@ -190,9 +193,10 @@ class Bus:
     def off_lost(self, callback: Callable[[], None]) -> None:
         self._lost.remove(callback)
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 1) -> bool:
-        """Send now or never: False, and counted, while the broker is away."""
-        return self._send(topic, payload, qos=qos)
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, apart: bool = False) -> bool:
+        """Send now or never: False, and counted, while the broker is away. apart: by the connection
+        of its own, where there is one, past all that waits on the other."""
+        return self._send(topic, payload, qos=qos, link=self._apart if apart else None)
 
     def publish_retained(self, topic: str, payload: bytes) -> bool:
         """Like `publish`, retained, for what must not be sent again when the broker is back; by
@@ -227,10 +231,19 @@ class Bus:
         self._unsent[topic] = None
 
     def _send_states(self) -> None:
-        unsent, self._unsent, self._sending_soon = self._unsent, {}, False
-        if self._link is not None:  # else all of them go when it is back
-            for topic in unsent:
-                self._send_state(topic)
+        """As many as the broker takes: it stores each, and events and decisions wait behind them.
+        What waits here is only the latest."""
+        self._sending_soon = False
+        if self._link is None:  # all of them go when it is back
+            self._unsent.clear()
+            return
+        room = max(0, MOST_STATES_UNCONFIRMED - self._link.unconfirmed)
+        for topic in list(itertools.islice(self._unsent, room)):
+            del self._unsent[topic]
+            self._send_state(topic)
+        if self._unsent:
+            self._sending_soon = True
+            asyncio.get_running_loop().call_later(STATE_DELAY_S, self._send_states)
 
     def _send_state(self, topic: str) -> None:
         payload = self._states.get(topic)
@@ -476,7 +489,9 @@ class Bus:
         self._leaving = True
         link = self._link
         if link is not None:
-            self._send_states()
+            unsent, self._unsent = self._unsent, {}
+            for topic in unsent:
+                self._send_state(topic)
             self._publish_status()
             await link.drain()
 

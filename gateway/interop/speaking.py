@@ -36,7 +36,8 @@ class Speaker:
         self._sequence = 0
 
     def command(self, patch: str | None, channel_id: str, action: str, **fields: Any) -> None:
-        """To the agent that speaks for a channel, if there is one whose clock we know."""
+        """To the agent that speaks for a channel, if there is one whose clock we know; past what is
+        said to everybody, which a broker stores message by message."""
         channel, agent = self.channels.get(channel_id), self._agents.get(channel_id)
         if channel is None or agent is None or not self._lease.held:
             return
@@ -54,7 +55,7 @@ class Speaker:
         }
         self._counters.commands += 1
         topic = self._bus.topics.org("channels", "command", channel.org, channel.id)
-        self._bus.publish(topic, encode(command))
+        self._bus.publish(topic, encode(command), apart=True)
 
     def decision(self, channel_id: str, kind: str, data: dict[str, Any]) -> None:
         """kind: the event's type, without ``hutong.``."""
