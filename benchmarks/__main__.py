@@ -8,12 +8,12 @@ from benchmarks import report
 ROOMS = {
     "demo": "benchmarks.bench_demo",
     "floor": "benchmarks.bench_floor",
+    "radio": "benchmarks.bench_radio",
     "journal": "benchmarks.bench_journal",
     "interop": "benchmarks.bench_interop",
     "devices": "benchmarks.bench_devices",
     "live": "benchmarks.bench_live",
     "registry": "benchmarks.bench_registry",
-    "relay": "benchmarks.bench_relay",
 }
 """The one visible table of rooms; each module has `rows()`."""
 

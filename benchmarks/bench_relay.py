@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import uvloop
@@ -23,11 +24,12 @@ from benchmarks import Row, row
 from benchmarks.gateway import percentile
 from benchmarks.go2rtc import measure_go2rtc
 from benchmarks.relay_stage import PASSWORD, USER
-from benchmarks.viewing import viewing
+from benchmarks.viewing import open_and_close, viewing
 
 CAMERAS = 100
 PEERS = 10
 VIEWERS = (500, 1_000)
+WARM_UP, OPENINGS = 500, 10_000
 SETTLE_S, SECONDS = 2.0, 8.0
 RELAY_CORE, OTHER_CORE = 0, 1
 
@@ -35,7 +37,7 @@ RELAY_CORE, OTHER_CORE = 0, 1
 def rows() -> list[Row]:
     os.sched_setaffinity(0, {OTHER_CORE})
     with _stage("cameras", OTHER_CORE, str(CAMERAS)) as (_, urls):
-        return [*_of_many_cameras(urls), *_of_many_viewers(urls[:1])]
+        return [*_of_many_cameras(urls), *_of_many_viewers(urls[:1]), _memory(urls[:4])]
 
 
 def _of_many_cameras(urls: list[str]) -> list[Row]:
@@ -72,6 +74,19 @@ def _of_many_viewers(urls: list[str]) -> list[Row]:
                 at_most=60, limit=percentile(least_ms, 0.99))
         )  # fmt: skip
     return found
+
+
+def _memory(urls: list[str]) -> Row:
+    """What views leave behind that came and went."""
+    with _stage("relay", RELAY_CORE, json.dumps(urls), "1") as (process, tickets):
+        parts = urlsplit(tickets[0])
+        base = f"127.0.0.1:{parts.port}"
+        uvloop.run(open_and_close(base, len(urls), WARM_UP))
+        before = process.memory_info().rss
+        uvloop.run(open_and_close(base, len(urls), OPENINGS))
+        grown = process.memory_info().rss / before
+    name = f"memory after {OPENINGS} opens and closes, against after {WARM_UP}"
+    return row(name, (grown - 1) * 100, "% more", at_most=5)
 
 
 @contextlib.contextmanager

@@ -65,6 +65,11 @@ async def relay(urls: list[str], viewers: int) -> None:
     settings = LiveSettings(linger_s=0.1)
     async with LiveService(open_media, allowed, settings=settings) as live:
         app.include_router(live_router(live), prefix="/api/v1")
+
+        @app.get("/ticket/{camera}")
+        async def ticket(camera: str) -> str:
+            return live.issue("bench", camera, "main").urls()["frames"]
+
         config = uvicorn.Config(
             app,
             ws=WireProtocol,

@@ -13,10 +13,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import cast
 from urllib.parse import urlsplit
 
+import aiohttp
+
 from simulators.clips import read_wall_clock_ns
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_AT_ONCE = 50
+_AT_ONCE, _ROWS = 50, 8
 STARTUP_S = 60.0
 
 
@@ -135,6 +137,34 @@ async def viewing(
             if viewer.transport is not None:
                 viewer.transport.abort()
         await asyncio.sleep(0)
+
+
+async def open_and_close(address: str, cameras: int, times: int) -> None:
+    """Open so many views one after the other in a few rows, each until its first picture; one of
+    each camera stays, so that none waits for a keyframe."""
+    loop = asyncio.get_running_loop()
+    turns = iter(range(times))
+
+    async def row_of_views(http: aiohttp.ClientSession) -> None:
+        for turn in turns:
+            async with http.get(f"http://{address}/ticket/{turn % cameras}") as answer:
+                path = await answer.json()
+            host, _, port = address.partition(":")
+            transport, viewer = await loop.create_connection(
+                lambda path=path: WebSocketViewer(path, lambda _: None), host, int(port)
+            )
+            async with asyncio.timeout(STARTUP_S):
+                await viewer.first
+            transport.abort()
+
+    async with aiohttp.ClientSession() as http:
+        kept = []
+        for camera in range(cameras):
+            async with http.get(f"http://{address}/ticket/{camera}") as answer:
+                kept.append(f"ws://{address}{await answer.json()}")
+        async with viewing(kept, lambda _: None), asyncio.TaskGroup() as group:
+            for _ in range(_ROWS):
+                group.create_task(row_of_views(http))
 
 
 class BareServer(asyncio.Protocol):
