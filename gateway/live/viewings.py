@@ -7,7 +7,8 @@ from datetime import datetime
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Viewing:
-    """id: of the ticket, no secret. transport: ``frames``, ``fmp4``, ``mjpeg`` or ``whep``.
+    """id: of the ticket, no secret. transport: ``frames``, ``fmp4``, ``mjpeg``, ``whep``, or
+    what a media server has: ``whep``, ``hls``, ``rtsp`` and what else is turned on there.
     clear: nothing was masked. jpeg: transcoded to single pictures. opened_at: UTC.
     seconds: how long it has run. ended: why it is over; None when it has just opened."""
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from media_server_double import Description, MediaServerDouble, described, published
-from media_stage import MediaStage, derive, probe
+from media_stage import MediaStage, derive, free_port, probe
 from patience import wait_until
 
+from gateway import commands
 from gateway.live import LiveSettings
 from gateway.live.mediaserver import (
     KeyRing,
@@ -19,6 +20,7 @@ from gateway.live.mediaserver import (
     examine,
     service,
 )
+from gateway.settings import load
 from simulators.rtsp_camera import RtspCameraSpec, RtspFleet
 
 PASSWORD = "planted-camera-password"
@@ -451,6 +453,19 @@ def test_our_description_says_nothing_that_the_published_one_does_not() -> None:
 
 
 # --- the doctor -----------------------------------------------------------------------------------
+
+
+async def test_the_doctor_looks_at_media_servers_where_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HUTONG_MEDIA_SERVER_URL", f"http://127.0.0.1:{free_port()}")
+    assert await commands.examine(load()) == 1
+    (failed,) = [each for each in capsys.readouterr().out.splitlines() if "FAILED" in each]
+    assert failed.startswith("FAILED  media server: its control API cannot be reached")
+    monkeypatch.setenv("HUTONG_MEDIA_SERVER_URL", "")
+    assert await commands.examine(load()) == 0
+    assert "media server" not in capsys.readouterr().out
 
 
 async def test_the_doctor_says_what_has_to_be_put_right() -> None:

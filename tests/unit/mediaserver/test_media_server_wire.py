@@ -1,5 +1,6 @@
 """What MediaMTX says, and where it and we are."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.live.mediaserver import wire
 from gateway.live.mediaserver.errors import Away, Unsafe
 from gateway.live.mediaserver.settings import MediaServerSettings, addresses
+from gateway.settings import SettingsError, load
 
 CONTROL = "http://media.example:9997"
 SAFE = {
@@ -166,3 +168,16 @@ def test_the_feed_is_open_to_other_machines_only_where_it_has_to_be(
     settings = MediaServerSettings(control=(CONTROL,), feed=feed)
     assert settings.feed_bind == bind
     assert settings.feed_base(4321) == base
+
+
+def test_a_media_server_that_cannot_be_is_named_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HUTONG_MEDIA_SERVER_URL", raising=False)
+    assert load().media_servers is None
+    with pytest.raises(SettingsError, match=r"HUTONG_MEDIA_SERVER_URL .* must look like"):
+        load(media_server_url="media.example:9997")
+    servers = load(media_server_url="http://a:9997,http://b:9997").media_servers
+    assert servers is not None
+    assert servers.control == ("http://a:9997", "http://b:9997")
