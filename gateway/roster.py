@@ -37,7 +37,7 @@ from gateway.interop.definitions import (
 )
 from gateway.interop.directory import Directory
 from gateway.interop.model import Call, Direction, Voice
-from registry import changes, channels, devices, patches, points, systems, units
+from registry import changes, channels, devices, patches, point_status, systems, units
 from registry.database import Database
 from registry.errors import DatabaseAway
 
@@ -287,7 +287,7 @@ def _retire(agent: DeviceAgent | RadioAgent, wanted: _Wanted) -> None:
 
 
 def _store_status(connection: Connection, batch: list[StatusChange]) -> None:
-    points.set_status(
+    point_status.set_status(
         connection,
         [(c.point_id, c.status, c.since, c.reason) for c in batch if c.point_id is not None],
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select, update
 
-from registry import points, rows
+from registry import point_status, points, rows
 from registry.identity import now
 from registry.jurisdictions import is_position
 from registry.models import ORGANIZATIONS, POINTS
@@ -152,7 +152,7 @@ def _keep(
     for address, point_id, channel_number in bound:
         source = by_address.get(address) or renamed.pop(channel_number, None)
         if source is None:
-            points.set_status(
+            point_status.set_status(
                 connection, [(point_id, "fault", now(), "the device has no such source any more")]
             )
             continue

@@ -8,7 +8,7 @@ from core_api import Caller, CoreApi
 from databases import ON_SQLITE
 
 from gateway.api import PREFIX
-from registry import devices, points
+from registry import devices, point_status
 from registry.devices import NewDevice
 from registry.partition import SYSTEM
 from registry.sources import FoundSource, Profile
@@ -62,7 +62,7 @@ async def test_a_point_has_the_shape_of_the_contract(core_api: CoreApi) -> None:
             [FoundSource(address="v1", profiles=(profile,), capabilities=("ptz",))],
         )
         assert [each.point_id for each in registration.bound] == [made["id"]]
-        points.set_status(connection, [(made["id"], "online", at, "")])
+        point_status.set_status(connection, [(made["id"], "online", at, "")])
         return registration.device_id
 
     device_id = await core_api.context.database.write(register)

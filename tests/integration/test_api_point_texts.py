@@ -5,7 +5,7 @@ from typing import Any
 from core_api import Caller, CoreApi
 
 from gateway.api.point_texts import PointTexts
-from registry import organizations, points
+from registry import organizations, point_status
 from registry.identity import now
 from registry.partition import SYSTEM
 
@@ -35,7 +35,7 @@ async def test_a_list_shows_at_once_what_was_changed(core_api: CoreApi) -> None:
     ).body
     assert await listed(admin) == [made[0], one, made[2]]
     database = core_api.context.database
-    await database.write(lambda c: points.set_status(c, [(point_id, "fault", now(), "dark")]))
+    await database.write(lambda c: point_status.set_status(c, [(point_id, "fault", now(), "dark")]))
     seen = (await listed(admin))[1]
     assert (seen["status"], seen["status_reason"]) == ("fault", "dark")
     assert seen == (await admin("GET", f"/points/{point_id}")).body

@@ -8,7 +8,7 @@ from databases import Registry, square
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import changes, devices, organizations, point_lists, points
+from registry import changes, devices, organizations, point_lists, point_status, points
 from registry.devices import DeviceIdentity, NewDevice
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, VersionMismatch
 from registry.organizations import NewOrganization
@@ -271,7 +271,7 @@ def test_deleting_a_device_keeps_its_points(district: Registry) -> None:
         devices.register, SYSTEM, recorder(), [FoundSource(address="v1", profiles=(MAIN,))]
     )
     point_id = registration.created[0].point_id
-    district(points.set_status, [(point_id, "online", datetime.now(UTC), "")])
+    district(point_status.set_status, [(point_id, "online", datetime.now(UTC), "")])
     with pytest.raises(VersionMismatch):
         district(devices.delete, SYSTEM, registration.device_id, 9)
     assert district(points.get, SYSTEM, point_id).device_id == registration.device_id

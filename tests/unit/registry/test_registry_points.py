@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from databases import ON_SQLITE, Registry, square
 
-from registry import changes, devices, organizations, point_lists, points
+from registry import changes, devices, organizations, point_lists, point_status, points
 from registry.devices import NewDevice
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, VersionMismatch
 from registry.organizations import NewOrganization
@@ -152,7 +152,7 @@ def test_filters(district: Registry) -> None:
     b = add(district, "d", "Gate_B", place="文艺路18号", longitude=179, latitude=-10)
     c = add(district, "d/s2", "100% gate", ownership="property", longitude=-179, latitude=10)
     registry = district
-    registry(points.set_status, [(b.id, "online", datetime.now(UTC), "")])
+    registry(point_status.set_status, [(b.id, "online", datetime.now(UTC), "")])
     for wanted, expected in (
         (PointFilter(), [a, b, c]),
         (PointFilter(organization="d/s2"), [c]),
@@ -346,9 +346,9 @@ def test_status_comes_in_batches_and_is_nobodys_edit(district: Registry) -> None
         (b.id, "fault", at, "no\x00 picture"),
         (gone, "online", at, ""),
     ]
-    assert district(points.set_status, batch) == 2
+    assert district(point_status.set_status, batch) == 2
     later = [(a.id, "online", at + timedelta(hours=1), ""), (b.id, "online", at, "")]
-    assert district(points.set_status, later) == 1
+    assert district(point_status.set_status, later) == 1
     first = district(points.get, SYSTEM, a.id)
     assert (first.status, first.status_since, first.version) == (
         "online",
@@ -357,7 +357,7 @@ def test_status_comes_in_batches_and_is_nobodys_edit(district: Registry) -> None
     )
     counts = district(organizations.counts, SYSTEM)["d"]
     assert (counts.online, counts.fault, counts.points) == (2, 0, 2)
-    assert district(points.set_status, []) == 0
+    assert district(point_status.set_status, []) == 0
 
 
 def test_a_source_is_bound_and_taken_away_by_hand(district: Registry) -> None:
