@@ -99,6 +99,10 @@ async def test_a_layout_is_saved_and_opened_from_the_menu(visitors: Visitors) ->
     await page.click("[data-test=size-4]")
     for index in range(2):
         await page.locator("[data-test=camera]").nth(index).click()
+    first = await page.locator("[data-test=live]").first.get_attribute("data-id")
+    await page.drag_and_drop("[data-place='0'] .screen", "[data-place='3']")
+    moved = page.locator(f"[data-place='3'] [data-test=live][data-id='{first}']")
+    await expect(moved).to_have_count(1)
     await page.click("[data-test=menu-walls]")
     await page.fill("[data-test=wall-name]", "two of four")
     await page.click("[data-test=wall-save]")
@@ -110,6 +114,7 @@ async def test_a_layout_is_saved_and_opened_from_the_menu(visitors: Visitors) ->
     await page.click("[data-test=menu-walls]")
     await saved.click()
     await expect(page.locator("[data-test=live]")).to_have_count(2)
+    await expect(moved).to_have_count(1)
     await expect(page.locator("[data-test=grid]")).to_have_attribute("data-size", "4")
 
 
@@ -147,7 +152,7 @@ async def test_tiles_out_of_sight_stop_and_come_back(visitors: Visitors) -> None
     await expect(first).to_have_attribute("data-phase", "live")
     await expect(last).to_have_attribute("data-phase", "paused")
     opened = "window.sockets.filter(each => each.readyState < 2).length"
-    await page.wait_for_function(f"{opened} < 16")
+    await page.wait_for_function(f"() => {opened} < 16")
     await last.scroll_into_view_if_needed()
     await expect(last).to_have_attribute("data-phase", "live")
     await expect(first).to_have_attribute("data-phase", "paused")
@@ -225,6 +230,35 @@ async def test_a_purpose_is_asked_for_once(demo: Any, visitors: Visitors) -> Non
     finally:
         require(False)
     viewer.forgive("422")
+
+
+async def test_masks_are_drawn_on_the_picture(visitors: Visitors) -> None:
+    admin = await visitors.of("admin")
+    await admin.sign_in()
+    page = admin.page
+    point = (await _online(admin))[-1]
+    await page.goto(f"{admin.url.rstrip('/')}/cameras?point={point}")
+    await expect(page.locator(LIVE)).to_have_count(1)
+    await page.click("[data-test=masks]")
+    area = page.locator("[data-test=mask-area]")
+    await expect(area.locator("image")).to_have_count(1)
+    box = await area.bounding_box()
+    assert box is not None
+    middle = {"x": box["width"] / 2, "y": box["height"] / 2}
+    for x, y in ((0, 0), (80, 0), (80, 80), (0, 80), (0, 0)):
+        await area.click(position={"x": middle["x"] + x, "y": middle["y"] + y})
+    await expect(area.locator("polygon")).to_have_count(1)
+    try:
+        await page.click("[data-test=mask-save]")
+        await expect(page.locator("[data-test=mask-editor]")).to_have_count(0)
+        await expect(page.locator("[data-test=masked]")).to_be_visible()
+        (polygon,) = (await admin.get(f"/points/{point}/masks"))["polygons"]
+        assert polygon[0] == pytest.approx([0.5, 0.5], abs=0.01)
+    finally:
+        url = f"{admin.url.rstrip('/')}/api/v1/points/{point}"
+        now = {"If-Match": "*"}
+        answer = await page.request.patch(url, data={"masked": False}, headers=now)
+        assert answer.ok, await answer.text()
 
 
 async def test_a_browser_without_the_codec_is_shown_single_pictures(visitors: Visitors) -> None:

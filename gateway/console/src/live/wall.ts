@@ -83,6 +83,11 @@ export function createWall() {
     if (index !== null) state.selected = index
   }
 
+  /** What is known of a point by now, wherever it stands. */
+  function refresh(point: Point): void {
+    state.places = state.places.map((place) => (place?.id === point.id ? point : place))
+  }
+
   /** Another layout altogether. */
   function lay(size: Size, points: readonly (Point | null)[]): void {
     Object.assign(state, { size, selected: 0, enlarged: null, audible: null })
@@ -94,7 +99,7 @@ export function createWall() {
     state.saved = null
   }
 
-  return { state, shown, show, put, move, remove, resize, enlarge, lay, clear }
+  return { state, shown, show, put, move, remove, resize, enlarge, refresh, lay, clear }
 }
 
 function filled(points: readonly (Point | null)[]): (Point | null)[] {
