@@ -28,8 +28,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("point_id", name=op.f("pk_point_masks")),
     )
     no = sa.false()
-    required = sa.Column("purpose_required", sa.Boolean(), nullable=False, server_default=no)
-    op.add_column("organizations", required)
+    op.add_column(
+        "organizations",
+        sa.Column("purpose_required", sa.Boolean(), nullable=False, server_default=no),
+    )
 
 
 def downgrade() -> None:
