@@ -1,11 +1,13 @@
 """Events through bridge and journal, at 2,000 a second: none lost, and how far behind.
 
 A process of its own plays the agents of 100 patches: talks of 1 taken, 9 refreshed and 1 idle, at
-that rate. Bridge and journal run here, on a SQLite file. The limit is what a reader that only
-counts gets of the same stream over the same kind of broker, sent as fast as the broker takes it.
+that rate. Bridge and journal run here, on SQLite and on PostgreSQL. The limit is what a reader
+that only counts gets of the same stream over the same kind of broker, sent as fast as the broker
+takes it.
 """
 
 import asyncio
+import dataclasses
 import itertools
 import multiprocessing
 import tempfile
@@ -14,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import Row, row
+from benchmarks import Row, postgres, row
+from gateway.bus.address import BrokerAddress
 from gateway.bus.broker import EmbeddedBroker
 from gateway.bus.client import Bus
-from gateway.bus.link import BrokerAddress
 from gateway.bus.messages import CloudEvent, encode_event
 from gateway.bus.presence import Presence
 from gateway.bus.topics import Topics
@@ -50,13 +52,36 @@ _PATIENCE_S = 120.0
 def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         limit = asyncio.run(_counted_only(Path(folder) / "bare"))
-        rate, behind_s, stored, lost = asyncio.run(_through_all(Path(folder) / "all"))
+        found = sustained(f"sqlite:///{Path(folder) / 'registry.db'}", "SQLite", limit)
+    with postgres.Server() as server:
+        return found + sustained(server.create("journal"), "PostgreSQL", limit)
+
+
+def sustained(url: str, name: str, limit: float | None) -> list[Row]:
+    """The rows of one database. limit: what a reader that only counts gets, events a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = asyncio.run(_through_all(Path(folder), url))
     return [
-        row("events through bridge and journal", rate, "1/s", at_least=2000, limit=limit),
-        row("journal behind when the last one was sent", behind_s, "s", at_most=2),
-        row("events stored", stored, "events", at_least=CALLS * 2),
-        row("events lost", lost, "events", at_most=0),
-    ]
+        row(f"events through bridge and journal, {name}", run.rate, "1/s", at_least=2000,
+            limit=limit),
+        row(f"journal behind when the last one was sent, {name}", run.behind_s, "s", at_most=2),
+        row(f"events stored, {name}", run.stored, "events", at_least=CALLS * 2),
+        row(f"events lost, {name}", run.lost, "events", at_most=0),
+        row(f"the bridge's lease lost, {name}", run.leases - 1, "times", at_most=0),
+        row(f"CPU of bridge and journal for an event, {name}", run.cpu_us, "us"),
+    ]  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """rate: events a second. cpu_us: of this process, each event. leases: how often won."""
+
+    rate: float
+    behind_s: float
+    stored: int
+    lost: int
+    leases: int
+    cpu_us: float
 
 
 async def _counted_only(folder: Path) -> float:
@@ -70,15 +95,13 @@ async def _counted_only(folder: Path) -> float:
 
         bus = Bus(broker.address, node="counter", topics=Topics())
         bus.subscribe(bus.topics.org_all("channels", "event"), count)
-        async with _running(bus.run()):
+        async with running(bus.run()):
             await bus.connected.wait()
             began_s = await _play(broker.address, 0.0, lambda: heard >= EVENTS)
             return EVENTS / (time.monotonic() - began_s)
 
 
-async def _through_all(folder: Path) -> tuple[float, float, int, int]:
-    """Events a second, how far behind the journal was at the end, stored, lost."""
-    url = f"sqlite:///{folder / 'registry.db'}"
+async def _through_all(folder: Path, url: str) -> _Run:
     registry, store = Database(url), journal.open_store(url)
     await registry.upgrade()
     await store.upgrade()
@@ -87,7 +110,7 @@ async def _through_all(folder: Path) -> tuple[float, float, int, int]:
         presence = Presence(bus, asyncio.get_running_loop().time)
         lease = BridgeLease(bus, presence)
         bridge = Bridge(bus, presence, lease, Directory())
-        bridge.define(_definitions())
+        bridge.define(definitions(PATCHES))
         kept = Journal(bus, lease, store, registry)
         behind_s = 0.0
 
@@ -98,22 +121,31 @@ async def _through_all(folder: Path) -> tuple[float, float, int, int]:
                 return kept.waiting == 0
             return False
 
-        async with _running(bus.run(), lease.run(), kept.run()):
+        async with running(bus.run(), lease.run(), kept.run()):
             while not lease.held:  # noqa: ASYNC110 - a bench has nothing to miss
                 await asyncio.sleep(0.02)
+            began_cpu_s = time.process_time()
             began_s = await _play(broker.address, RATE, done)
             took_s = time.monotonic() - began_s
-        lost = EVENTS - bridge.counters.events + bridge.gaps() + kept.counters.dropped
-        stored = kept.counters.stored
+            cpu_s = time.process_time() - began_cpu_s
     await store.close()
     await registry.close()
-    return EVENTS / took_s, behind_s, stored, lost
+    counted = bridge.counters
+    return _Run(
+        rate=EVENTS / took_s,
+        behind_s=behind_s,
+        stored=kept.counters.stored,
+        lost=EVENTS - (counted.events - counted.repeats - counted.foreign) + kept.counters.dropped,
+        leases=lease.bridge_epoch,
+        cpu_us=cpu_s / EVENTS * 1e6,
+    )
 
 
-def _definitions() -> Definitions:
+def definitions(count: int) -> Definitions:
+    """So many patches of two channels each: `a-0` and `b-0` in `p-0`, and so on."""
     channels = [
         ChannelDefinition(id=f"{side}-{n}", name=f"{side}{n}", org=ORG, system_id=SYSTEM)
-        for n in range(PATCHES)
+        for n in range(count)
         for side in ("a", "b")
     ]
     patches = [
@@ -127,7 +159,7 @@ def _definitions() -> Definitions:
             voice=Voice.SILENCE,
             members=(PatchMember(channel=f"a-{n}"), PatchMember(channel=f"b-{n}")),
         )
-        for n in range(PATCHES)
+        for n in range(count)
     ]
     return Definitions(channels=tuple(channels), patches=tuple(patches))
 
@@ -157,7 +189,7 @@ def _player(address: BrokerAddress, rate: float, pipe: Any) -> None:
 
 async def _send_all(address: BrokerAddress, rate: float, pipe: Any) -> None:
     bus = Bus(address, node="agents", topics=Topics(), roles=("agent",))
-    async with _running(bus.run()):
+    async with running(bus.run()):
         await bus.connected.wait()
         for n, side in itertools.product(range(PATCHES), ("a", "b")):
             state = {"node": bus.node, "epoch": bus.epoch, "health": "ok"}
@@ -170,11 +202,11 @@ async def _send_all(address: BrokerAddress, rate: float, pipe: Any) -> None:
         for number, (first, kind, n) in enumerate(order):
             if number % 20 == 0 and rate:
                 await asyncio.sleep(max(0.0, began_s + number / rate - time.monotonic()))
-            await _say(bus, kind, f"a-{n}", f"s{first + n}")
+            await say(bus, kind, f"a-{n}", f"s{first + n}")
         await asyncio.Event().wait()
 
 
-async def _say(bus: Bus, kind: str, channel: str, stream: str) -> None:
+async def say(bus: Bus, kind: str, channel: str, stream: str) -> None:
     sequence = bus.next_sequence(SYSTEM)
     event = CloudEvent(
         id=f"{sequence}",
@@ -194,7 +226,7 @@ async def _say(bus: Bus, kind: str, channel: str, stream: str) -> None:
         await asyncio.sleep(0)
 
 
-class _running:
+class running:
     """Tasks that are cancelled at the end of the block."""
 
     def __init__(self, *works: Any) -> None:
