@@ -126,9 +126,10 @@ async def thumbnail(
         raise HTTPException(503, "no small pictures are kept here", RETRY)
     sight = dataclasses.replace(sight, clear=not sight.point.masked, clear_purpose="")
     await services.seen.record(context, principal, token, sight)
-    kept = await services.thumbnails.get(sight.point.id, stamp, FIRST_PICTURE_S)
+    away = sight.point.status == "offline"
+    kept = await services.thumbnails.get(sight.point.id, stamp, FIRST_PICTURE_S, away=away)
     if kept is None:
-        reason = services.thumbnails.reason(sight.point.id)
+        reason = sight.point.status_reason if away else services.thumbnails.reason(sight.point.id)
         raise HTTPException(
             503, f"there is no picture of it yet{': ' if reason else ''}{reason}", RETRY
         )

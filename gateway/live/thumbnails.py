@@ -28,13 +28,14 @@ log = structlog.get_logger(__name__)
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ThumbnailSettings:
     """refresh_s: how old a picture may become while it is asked for. wanted_s: so long after it was
-    asked for last. failed_s: after which a camera that gave none is asked again. rate_per_s,
-    at_once: of pictures that are taken, of all points. max_points: more are not kept; max_bytes:
-    of all pictures."""
+    asked for last. failed_s: after which a camera that gave none is asked again, twice as long each
+    time up to max_failed_s. rate_per_s, at_once: of pictures that are taken, of all points.
+    max_points: more are not kept; max_bytes: of all pictures."""
 
     refresh_s: float = 60.0
     wanted_s: float = 180.0
     failed_s: float = 60.0
+    max_failed_s: float = 900.0
     rate_per_s: float = 8.0
     at_once: int = 4
     max_points: int = 5_000
@@ -52,13 +53,15 @@ class Thumbnail:
 
 @dataclasses.dataclass(slots=True)
 class _Point:
-    """stamp: of the masks and the source that `kept` was taken with. next_s: not before this."""
+    """stamp: of the masks and the source that `kept` was taken with. next_s: not before this.
+    failures: since it last gave a picture."""
 
     wanted_s: float
     next_s: float
     stamp: Hashable = None
     kept: Thumbnail | None = None
     reason: str = ""
+    failures: int = 0
     taking: bool = False
     taken: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
@@ -112,9 +115,15 @@ class Thumbnails:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def get(self, point_id: str, stamp: Hashable, wait_s: float = 0.0) -> Thumbnail | None:
+    async def get(
+        self, point_id: str, stamp: Hashable, wait_s: float = 0.0, *, away: bool = False
+    ) -> Thumbnail | None:
         """The latest picture with this stamp; where there is none, the first that is taken within
-        wait_s, or None. Whoever asks keeps it fresh for a while."""
+        wait_s, or None. Whoever asks keeps it fresh for a while. away: its camera is known to be,
+        and is spared the question: a hundred that do not answer would hold up all others."""
+        if away:
+            known = self._points.get(point_id)
+            return known.kept if known is not None and known.stamp == stamp else None
         point = self._wanted(point_id, stamp)
         if point is None:
             return None
@@ -190,12 +199,10 @@ class Thumbnails:
             else:
                 wait_s = 0.0  # masks or source changed meanwhile: nobody may see this one
         except (AdapterError, VisionUnavailable) as error:
-            point.reason = getattr(error, "message", "") or str(error)
-            self.failed += 1
+            wait_s = self._put_off(point, getattr(error, "message", "") or str(error))
         except Exception as error:
             # The point has gone, the database is away: the next turn may tell.
-            point.reason = "it could not be taken now"
-            self.failed += 1
+            wait_s = self._put_off(point, "it could not be taken now")
             log.info("live.thumbnail_failed", point=point_id, error=type(error).__name__)
         finally:
             point.taking = False
@@ -205,13 +212,21 @@ class Thumbnails:
             self._free.release()
             self._came.set()
 
+    def _put_off(self, point: _Point, reason: str) -> float:
+        """Seconds until it is tried again."""
+        self.failed += 1
+        point.reason = reason
+        wait_s = self.settings.failed_s * 2.0 ** min(point.failures, 10)
+        point.failures += 1
+        return min(wait_s, self.settings.max_failed_s)
+
     def _keep(self, point_id: str, point: _Point, stamp: Hashable, snapshot: Snapshot) -> None:
         if self._points.get(point_id) is not point:
             return
         etag = hashlib.blake2b(snapshot.data, digest_size=12).hexdigest()
         at = datetime.now(UTC)
         point.kept = Thumbnail(data=snapshot.data, etag=etag, at=at)
-        point.stamp, point.reason = stamp, ""
+        point.stamp, point.reason, point.failures = stamp, "", 0
         self.taken += 1
         excess = self.bytes_kept - self.settings.max_bytes
         for each in sorted(self._points.values(), key=lambda p: p.wanted_s):

@@ -145,6 +145,31 @@ async def test_a_camera_that_gives_none_is_left_alone_for_a_while(stage: Stage) 
     assert await stage.data("a") == b"a 2"
 
 
+async def test_a_camera_that_never_gives_one_is_asked_less_and_less(stage: Stage) -> None:
+    stage.error = Unreachable("it does not answer")
+    asked: list[int] = []
+    for _ in range(12):
+        await stage.data("a")
+        await stage.pass_s(10)
+        asked.append(len(stage.taken))
+    assert asked[-1] == 3, asked
+
+
+async def test_a_camera_that_is_known_to_be_away_is_not_asked(stage: Stage) -> None:
+    assert await stage.thumbnails.get("a", 1, away=True) is None
+    await stage.pass_s(1)
+    assert stage.taken == []
+    await stage.data("a")
+    await settle()
+    await stage.pass_s(12)
+    taken = len(stage.taken)
+    found = await stage.thumbnails.get("a", 1, away=True)
+    assert found is not None
+    assert await stage.thumbnails.get("a", 2, away=True) is None
+    await stage.pass_s(40)
+    assert len(stage.taken) <= taken + 2, "whoever looks on while it is away does not keep it"
+
+
 async def test_whoever_comes_first_waits_for_the_first_picture(stage: Stage) -> None:
     waiting = asyncio.create_task(stage.thumbnails.get("a", 1, 30.0))
     found = await asyncio.wait_for(waiting, 30)
