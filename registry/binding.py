@@ -1,7 +1,7 @@
 """Binding the sources of a device to points, in one transaction with the device itself."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select, update
@@ -71,9 +71,10 @@ def bind(
         source = by_address[address]
         _bind_one(connection, principal, point_id, owners[point_id], device_id, source, host)
     created = []
+    hidden = _has_lost_masked(connection, device_id, kept.values())
     for address in matching.fresh:
         source = by_address[address]
-        point = _create(connection, principal, device_name, owner, source, host)
+        point = _create(connection, principal, device_name, owner, source, host, masked=hidden)
         path = point.organization.path
         _bind_one(connection, principal, point.id, path, device_id, source, host)
         created.append(BoundSource(address=address, point_id=point.id))
@@ -165,6 +166,13 @@ def _keep(
     return kept
 
 
+def _has_lost_masked(connection: Connection, device_id: str, kept_ids: Collection[str]) -> bool:
+    """Whether a masked point of the device has no source any more: what it showed may be what is
+    new, under another address, and must not be shown in clear before somebody has looked."""
+    found = connection.scalars(select(_P.id).where(_P.device_id == device_id, _P.masked.is_(True)))
+    return not set(found) <= set(kept_ids)
+
+
 def _candidates(
     connection: Connection,
     principal: Principal,
@@ -240,6 +248,8 @@ def _create(
     owner: Organization,
     source: FoundSource,
     host: str,
+    *,
+    masked: bool,
 ) -> points.Point:
     """A point for a source that no point matches. Its code is left out where it is in use."""
     code = source.point_code
@@ -258,5 +268,6 @@ def _create(
         latitude=latitude_deg if positioned else None,
         host=host,
         channel_number=source.channel_number,
+        masked=masked,
     )
     return points.create(connection, principal, new)

@@ -178,3 +178,21 @@ def test_a_purpose_is_asked_for_below_whoever_asks(registry: Registry, point_id:
     admin_below = somebody(Role.ADMIN, "d/s")
     with pytest.raises(NotFound):
         registry(organizations.update, admin_below, "d", {"purpose_required": False})
+
+
+def test_a_masked_camera_under_another_address_is_not_shown_in_clear(registry: Registry) -> None:
+    registry(organizations.create, SYSTEM, NewOrganization(kind="district", name="D", slug="d"))
+    sources = [FoundSource(address=each, channel_number=n) for n, each in enumerate("ab", start=1)]
+    new = NewDevice(adapter="onvif", endpoint="recorder", organization="d")
+    made = registry(devices.register, SYSTEM, new, sources)
+    put(registry, made.created[0].point_id, polygons=[WINDOW])
+    # One source goes by another name now; the other kept its own.
+    found = [FoundSource(address="a2", channel_number=1), sources[1]]
+    again = registry(devices.refresh, SYSTEM, made.device_id, found)
+    (created,) = again.created
+    assert registry(points.get, SYSTEM, created.point_id).masked
+    # Nothing masked was lost with this one.
+    more = [*found, FoundSource(address="c", channel_number=3)]
+    registry(points.update, SYSTEM, made.created[0].point_id, {"masked": False})
+    (other,) = registry(devices.refresh, SYSTEM, made.device_id, more).created
+    assert not registry(points.get, SYSTEM, other.point_id).masked
