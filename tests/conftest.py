@@ -19,6 +19,24 @@ hypothesis.settings.register_profile("same", derandomize=True, database=None)
 hypothesis.settings.load_profile("same")
 
 
+MULTICAST = frozenset(
+    {
+        *("test_onvif", "test_onvif_cases", "test_onvif_discovery", "test_onvif_hello"),
+        *("test_fleet_hello", "test_fleet_sockets", "test_api_devices_onvif", "test_bad_devices"),
+        *("test_simulators_command", "test_ws_discovery_simulator", "test_cli", "test_demo"),
+        *("test_demo_quality", "test_media_server_gateway"),
+    }
+)
+"""Files in which cameras look for each other by multicast, where all of a machine hear all."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers: a file stays with one, and so do all that would hear each other."""
+    for item in items:
+        heard = item.path.stem in MULTICAST or "demo" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("multicast" if heard else str(item.path)))
+
+
 @pytest.fixture(params=["embedded", "mosquitto"])
 async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RunningBroker]:
     """Every test that asks for it runs on both brokers."""
