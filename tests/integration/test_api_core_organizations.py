@@ -33,6 +33,7 @@ async def test_the_tree_with_counts_of_what_each_sees(core_api: CoreApi) -> None
     assert set(district) == {
         *("id", "version", "kind", "name", "slug", "path", "parent", "code", "region"),
         *("business_group_code", "virtual_organization_code", "jurisdiction", "counts"),
+        "purpose_required",
     }
     assert (station["parent"], station["jurisdiction"]) == (district["id"], square(0, 0, 10))
     viewer = (await (await core_api.sign_in("viewer"))("GET", "/organizations")).body
