@@ -21,6 +21,7 @@ from aiortc.exceptions import OperationError
 from adapters.base import TrackFormat
 from gateway.live.errors import LimitReached, LiveRefused, NoPicture
 from gateway.live.frames import Entry, LiveFormat, LiveUnit
+from gateway.live.relay import CLOSE_NORMAL
 from gateway.live.service import LiveService, LiveSession
 from gateway.live.viewer import ViewClosed
 from gateway.live.whep_feed import SOUNDS, Feed, PacketTrack, require_h264
@@ -108,17 +109,8 @@ class WhepViews:
         self, session: LiveSession, view_id: str, offer: str, answered: asyncio.Future[Answer]
     ) -> None:
         try:
-            async with session, _Peer(self._addresses) as peer:
-                head, video, sound = await _first_group(session)
-                require_h264(video)
-                carried = sound.codec if sound is not None and sound.codec in SOUNDS else None
-                prepared = prepare_offer(offer, video.codec, carried)
-                feed = self._feed(session, prepared)
-                sdp = await peer.answer(prepared, feed)
-                _settle(answered, Answer(view_id, sdp, _silent(sound, prepared)))
-                await _first_of(
-                    _pump(session, head, feed, peer), session.closed.wait(), peer.gone.wait()
-                )
+            async with session:
+                await self._play(session, view_id, offer, answered)
         except (LiveRefused, OfferUnusable) as refused:
             _settle(answered, refused)
         except ViewClosed as over:
@@ -130,6 +122,30 @@ class WhepViews:
             _settle(answered, NoPicture("the view failed"))
         finally:
             answered.cancel()
+
+    async def _play(
+        self, session: LiveSession, view_id: str, offer: str, answered: asyncio.Future[Answer]
+    ) -> None:
+        """One view from its first picture on. Raises: LiveRefused, OfferUnusable, ViewClosed,
+        TimeoutError when the peer does not connect."""
+        try:
+            async with _Peer(self._addresses) as peer:
+                head, video, sound = await _first_group(session)
+                require_h264(video)
+                carried = sound.codec if sound is not None and sound.codec in SOUNDS else None
+                prepared = prepare_offer(offer, video.codec, carried)
+                feed = self._feed(session, prepared)
+                sdp = await peer.answer(prepared, feed)
+                _settle(answered, Answer(view_id, sdp, _silent(sound, prepared)))
+                await _first_of(
+                    _pump(session, head, feed, peer), session.closed.wait(), peer.gone.wait()
+                )
+        except (LiveRefused, OfferUnusable) as refused:
+            session.viewer.close(CLOSE_NORMAL, refused.reason)
+            raise
+        except TimeoutError:
+            session.viewer.close(CLOSE_NORMAL, f"no peer came within {CONNECT_S:g} s")
+            raise
 
     def _feed(self, session: LiveSession, prepared: Prepared) -> Feed:
         key = session.key

@@ -44,6 +44,7 @@ async def fleet(clip_cache: Path) -> AsyncIterator[RtspFleet]:
         spec("aac", audio="aac"),
         spec("h265", codec="h265"),
         spec("long", gop_s=LONG_GROUP_S),
+        spec("profile", profile="main"),
     ]
     async with RtspFleet(specs, clip_cache=clip_cache) as it:
         yield it
@@ -188,6 +189,36 @@ async def test_other_sound_is_left_out_and_why_is_said(it: LiveGateway) -> None:
         await one.play("aac", "video", "audio")
         assert "mp4a" in one.headers["hutong-sound-reason"]
         await one.pictures(2)
+
+
+async def test_another_profile_is_sent_as_it_is(it: LiveGateway) -> None:
+    async with peer(it) as one:
+        await one.play("profile")
+        pictures = await one.pictures(8)
+        assert {(each.width, each.height) for each in pictures} == {(320, 192)}
+
+
+async def test_a_camera_that_dies_comes_back_on_the_same_peer(
+    it: LiveGateway, fleet: RtspFleet
+) -> None:
+    async with peer(it) as one, peer(it) as two:
+        await one.play("gate")
+        await two.play("gate")
+        await one.pictures(3)
+        before = (await one.pictures(1))[0]
+        await fleet.cameras["gate"].power(False)
+        await until(lambda: it.live.counters.upstream_losses == 1, 30)
+        await fleet.cameras["gate"].power(True)
+        await until(lambda: it.live.counters.upstreams_opened >= 2, 30)
+        after = (await one.pictures(10))[-1]
+        assert after.pts > before.pts
+        # As H.265 it cannot go on.
+        await fleet.cameras["gate"].power(False)
+        it.exchanged["gate"] = "h265"
+        await until(lambda: one.connection.connectionState == "closed", 30)
+        await until(lambda: two.connection.connectionState == "closed", 30)
+        assert len(it.peers) == 0
+        assert it.live.viewers == 0
 
 
 async def test_what_is_refused(it: LiveGateway) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import gc
 import json
 from collections.abc import AsyncIterator, Callable
 
@@ -21,6 +22,9 @@ from gateway.live import (
     ViewClosed,
     Viewing,
 )
+from gateway.live.frames import LiveUnit
+from gateway.live.relay import Relay
+from gateway.live.viewer import Viewer
 
 
 class Marks:
@@ -259,3 +263,34 @@ async def test_each_view_is_told_when_it_opens_and_closes(stage: Stage) -> None:
     await stage.leave(lost)
     assert "right" in (stage.told[-1].ended or "")
     assert stage.told[-1].id != begun.id
+
+
+async def test_views_that_came_and_went_leave_nothing(stage: Stage) -> None:
+    def left() -> int:
+        gc.collect()
+        kinds = (LiveSession, Viewer, Relay, LiveUnit)
+        return sum(isinstance(each, kinds) for each in gc.get_objects())
+
+    before, tasks = left(), len(asyncio.all_tasks())
+    for number in range(300):
+        session = await stage.view(clear=number % 2 == 0, codec="jpeg" if number % 3 else None)
+        if number == 0:
+            await stage.play(FORMAT)
+        await stage.play(picture(number, key=number % 5 == 0))
+        await stage.leave(session)
+        del session
+        stage.told.clear()
+        if number % 100 == 99:  # everything is opened anew
+            await stage.time.pass_s(10)
+            await stage.time.pass_s(10)
+            await stage.time.pass_s(10)
+            assert stage.camera.open == 0
+            keeper = await stage.view()
+            await stage.play(FORMAT)
+            await stage.leave(keeper)
+            del keeper
+    for _ in range(3):
+        await stage.time.pass_s(10)
+    stage.told.clear()
+    assert stage.live.readers() == {}
+    assert (left(), len(asyncio.all_tasks())) == (before, tasks)
