@@ -281,6 +281,26 @@ async def test_without_the_server_the_gateway_says_so(stage: Stage) -> None:
     server.paths.clear()
 
 
+async def test_views_at_a_server_that_stays_away_count_as_closed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, server = stage
+    handed = await it.hand_out("gate")
+    path = path_of(handed.urls["hls"])
+    source = server.source_of(path)
+    assert source
+    assert await server.read("rtspsessions", path, handed.token)
+    await wait_until(lambda: it.opened, what="the session to be seen")
+    monkeypatch.setattr("gateway.live.mediaserver.server.LOSE_AFTER_S", 0.3)
+    assert server._runner is not None
+    await server._runner.cleanup()
+    await wait_until(lambda: it.closed, what="the view to count as closed")
+    assert it.closed[0].ended == "the media server is away"
+    code, said = await probe(source, "-rtsp_transport", "tcp")
+    assert code, f"nothing is fed that nobody is known to watch: {said}"
+    server.paths.clear()
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.live.mediaserver import wire
 from gateway.live.mediaserver.errors import Away, Unsafe
+from gateway.live.mediaserver.keys import AUDIENCE, ISSUER
 from gateway.live.mediaserver.settings import MediaServerSettings, addresses
 from gateway.settings import SettingsError, load
 
@@ -181,3 +183,20 @@ def test_a_media_server_that_cannot_be_is_named_at_the_start(
     servers = load(media_server_url="http://a:9997,http://b:9997").media_servers
     assert servers is not None
     assert servers.control == ("http://a:9997", "http://b:9997")
+
+
+def test_the_configuration_that_comes_with_us_is_one_that_we_use() -> None:
+    root = Path(__file__).parents[3]
+    given = yaml.safe_load((root / "deploy" / "mediamtx" / "mediamtx.yml").read_text())
+    wire.check_safe(given, AUDIENCE)
+    assert given["authJWTIssuer"] == ISSUER
+    assert given["authJWTJWKS"].endswith("/.well-known/jwks.json")
+    assert wire.unneeded(given) == []
+    assert given["paths"] == {}, "no path but ours"
+    offer = wire.offer(given, CONTROL)
+    assert (offer.whep[-4:], offer.hls[-4:], offer.rtsp[-4:]) == ("8889", "8888", "8554")
+    compose = yaml.safe_load((root / "docker-compose.yml").read_text())["services"]
+    published = {port.split(":")[0] for port in compose["mediamtx"]["ports"]}
+    assert published == {"8554", "8888", "8889", "8189"}, "not its control API"
+    feed = compose["gateway"]["environment"]["HUTONG_MEDIA_FEED_URL"]
+    assert MediaServerSettings(control=(CONTROL,), feed=feed).feed_bind == "0.0.0.0"
