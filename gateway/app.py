@@ -508,7 +508,10 @@ def _thumbnails(database: Database, snapshots: Snapshots) -> Thumbnails:
         return await snapshots.take(point_id, width, clear=False, prefer_viewed=True)
 
     async def stamp_of(point_id: str) -> Hashable:
-        return await database.read(lambda c: thumbnail_stamp(c, point_id))
+        def read(connection: Connection) -> Hashable:
+            return thumbnail_stamp(connection, stored_points.get(connection, SYSTEM, point_id))
+
+        return await database.read(read)
 
     return Thumbnails(take, stamp_of)
 

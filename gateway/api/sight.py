@@ -9,7 +9,7 @@ from gateway.api.context import Context
 from registry import masks, points
 from registry.database import Connection
 from registry.errors import Conflict, Forbidden, Invalid
-from registry.partition import SYSTEM, Principal
+from registry.partition import Principal
 from registry.points import Point
 
 
@@ -87,9 +87,8 @@ class Seen:
             del self._known[next(iter(self._known))]
 
 
-def thumbnail_stamp(connection: Connection, point_id: str) -> Hashable:
+def thumbnail_stamp(connection: Connection, point: Point) -> Hashable:
     """What a small picture of a point depends on: its masks and its source."""
-    point = points.get(connection, SYSTEM, point_id)
     found = masks.of_points(connection, [point.id])[point.id]
     return (found.masked, found.version, found.movable, point.device_id, point.address)
 

@@ -117,7 +117,7 @@ async def thumbnail(
 
     def read(connection: Connection) -> tuple[Sight, Hashable]:
         found = sight_of(connection, principal, point_id, purpose)
-        return found, thumbnail_stamp(connection, found.point.id)
+        return found, thumbnail_stamp(connection, found.point)
 
     sight, stamp = await context.database.read(read)
     if sight.point.device_id is None:
