@@ -81,14 +81,14 @@ class GrantBook:
         """Those by which somebody is known to look."""
         return [each for each in self._grants.values() if each.reader is not None]
 
-    def wanted(self, path: str, now_s: float) -> bool:
-        """Whether somebody looks, or may still begin to look, at a path."""
-        return any(
-            grant.path == path
-            and not grant.ended
-            and (grant.reader is not None or now_s < grant.ticket.deadline_s + LATE_S)
+    def wanted(self, now_s: float) -> set[str]:
+        """The paths at which somebody looks, or may still begin to look."""
+        return {
+            grant.path
             for grant in self._grants.values()
-        )
+            if not grant.ended
+            and (grant.reader is not None or now_s < grant.ticket.deadline_s + LATE_S)
+        }
 
     def end(self, ticket_id: str, reason: str) -> bool:
         """Nobody may use this grant any more; False where there is none that could be."""

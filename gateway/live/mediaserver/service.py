@@ -203,7 +203,7 @@ class MediaServers:
         """Raises: NoSource, RightsUnknown."""
         for server in self.servers:
             path = server.fed(asked)
-            if path is not None and self._book.wanted(path.name, self._clock()):
+            if path is not None and path.name in self._book.wanted(self._clock()):
                 await self._may_be_fed(path.key.point_id)
                 return self._live.tap(path.key)
         raise NoSource("nobody may watch this")
@@ -266,8 +266,9 @@ class MediaServers:
         """Nothing is fed that nobody may watch, and a path that nobody wanted for a while gets
         another name the next time."""
         now_s = self._clock()
+        wanted = self._book.wanted(now_s)
         for path in tuple(server.paths.values()):
-            if self._book.wanted(path.name, now_s):
+            if path.name in wanted:
                 path.wanted_s = now_s
                 continue
             self.feed.disconnect(f"{server.secret}/{path.fed_as}")

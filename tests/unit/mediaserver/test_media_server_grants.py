@@ -108,18 +108,18 @@ def test_a_lost_right_ends_all_views_of_it_until_they_are_gone(book: GrantBook) 
 
 
 def test_an_unused_ticket_can_be_ended_too(book: GrantBook) -> None:
-    assert book.wanted(PATH, NOW_S)
+    assert book.wanted(NOW_S) == {PATH}
     assert book.end("t1", "used here")
     assert not book.end("t1", "used here")
-    assert not book.wanted(PATH, NOW_S)
+    assert book.wanted(NOW_S) == set()
     assert kicks(book.judge(ONE, [reader("a")], NOW_S)) == ["a"]
 
 
 def test_a_path_is_wanted_while_somebody_may_still_come(book: GrantBook) -> None:
-    assert book.wanted(PATH, NOW_S + 30 + LATE_S - 1)
-    assert not book.wanted(PATH, NOW_S + 30 + LATE_S + 1)
+    assert book.wanted(NOW_S + 30 + LATE_S - 1) == {PATH}
+    assert book.wanted(NOW_S + 30 + LATE_S + 1) == set()
     book.judge(ONE, [reader("a")], NOW_S + 29)
-    assert book.wanted(PATH, NOW_S + 10_000)
+    assert book.wanted(NOW_S + 10_000) == {PATH}
 
 
 def test_nothing_is_kept_of_tickets_that_are_over(book: GrantBook) -> None:
