@@ -9,6 +9,7 @@ from typing import Any
 
 from brokers import RunningBroker
 from patience import wait_until
+from wire_schema import Traffic
 
 from gateway.agents.build import radio_adapter
 from gateway.agents.radio import Channel, RadioAgent
@@ -40,12 +41,15 @@ ORG = "shenhe/wanlian"
 
 @dataclasses.dataclass(slots=True)
 class Heard:
-    """All that went over the bus, as a stranger with the reader's right would see it."""
+    """All that went over the bus, as a stranger with the reader's right would see it; it must be
+    what docs/asyncapi.yaml says, unless the test itself writes what is not (poisoned)."""
 
     events: list[tuple[str, dict[str, Any]]] = dataclasses.field(default_factory=list)
     states: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     commands: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     raw: list[tuple[str, bytes]] = dataclasses.field(default_factory=list)
+    traffic: Traffic = dataclasses.field(default_factory=Traffic)
+    poisoned: bool = False
 
     def of(self, kind: str, channel: str | None = None) -> list[dict[str, Any]]:
         return [
@@ -114,20 +118,27 @@ def _listen(bus: Bus, heard: Heard) -> None:
 
     def on_event(topic: str, payload: bytes) -> None:
         heard.raw.append((topic, payload))
+        heard.traffic.hear(topic, payload)
         event = decode_event(payload)
         heard.events.append((event.type, {**event.data, "_subject": event.subject}))
 
     def on_state(topic: str, payload: bytes) -> None:
         heard.raw.append((topic, payload))
+        heard.traffic.hear(topic, payload)
         if payload:
             heard.states[topic.rsplit("/", 1)[-1]] = decode(payload)
 
     def on_command(topic: str, payload: bytes) -> None:
         heard.raw.append((topic, payload))
+        heard.traffic.hear(topic, payload)
         heard.commands.append({"channel": topic.rsplit("/", 1)[-1], **decode(payload)})
 
     for kind in ("event", "decision"):
         bus.subscribe(topics.org_all("channels", kind), on_event)
+    bus.subscribe(topics.org_all("systems", "event"), heard.traffic.hear)
+    bus.subscribe(topics.org_all("channels", "request"), heard.traffic.hear)
+    bus.subscribe(topics.status_all(), heard.traffic.hear)
+    bus.subscribe(topics.bridge_lease(), heard.traffic.hear)
     bus.subscribe(topics.org_all("channels", "command"), on_command)
     for family in ("channels", "patches"):
         bus.subscribe(topics.org_all(family, "state"), on_state, kept=True)
@@ -227,6 +238,8 @@ async def radio_lab(
         )
         await wait_until(lambda: ready(lab), timeout_s=60, what=f"all ready: {lab.heard.states}")
         yield lab
+        if not heard.poisoned:
+            heard.traffic.check()
 
 
 def ready(lab: Lab) -> bool:

@@ -13,6 +13,7 @@ import pytest
 import websockets
 from demo import Demo, children_of, running_demo
 from patience import wait_until
+from wire_schema import Traffic
 
 from gateway.bus.address import BrokerAddress
 from gateway.bus.link import connect
@@ -165,8 +166,10 @@ def test_a_snapshot_is_a_picture_of_the_width_asked_for(demo: Demo) -> None:
 
 async def test_a_radio_press_reaches_a_phone_and_everybody_who_may_see_it(demo: Demo) -> None:
     events: list[Any] = []
+    traffic = Traffic()
 
     def take(topic: str, payload: bytes) -> None:
+        traffic.hear(topic, payload)
         if "/event/" in topic or "/decision/" in topic:
             events.append(decode_event(payload))
 
@@ -198,6 +201,8 @@ async def test_a_radio_press_reaches_a_phone_and_everybody_who_may_see_it(demo: 
         recent = items(demo, "/events?type=floor.taken", dispatcher)
         assert recent[0]["subject"] == channels["1/3101"]
         assert items(demo, "/events", demo.token("viewer")) == []
+    assert traffic.heard > 20
+    traffic.check()
 
 
 def test_a_dispatcher_can_press_and_a_viewer_cannot(demo: Demo) -> None:

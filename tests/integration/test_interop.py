@@ -208,6 +208,7 @@ async def test_a_stale_press_never_keys_a_radio(embedded_broker: RunningBroker, 
         sent = requests(lab)[0]
         lab.phone.release()
         await lab.listener.wait_heard(ended=True)
+        lab.heard.poisoned = True  # epoch 0 is nobody's
         stale = {**sent, "id": f"stale-{age}", "transmission": "stale"}
         stale["not_after_ms"] += 60_000
         if age == "late":
@@ -231,6 +232,7 @@ async def test_an_unknown_payload_is_counted_and_bridging_goes_on(
     embedded_broker: RunningBroker,
 ) -> None:
     async with radio_lab(embedded_broker) as lab:
+        lab.heard.poisoned = True
         topics = lab.bus.topics
         for payload in (b"", b"\x00\xff", b"[]", b'{"type":"hutong.floor.taken"}'):
             for kind in ("event", "command", "request", "state"):

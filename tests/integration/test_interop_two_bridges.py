@@ -11,6 +11,7 @@ import pytest
 from brokers import RunningBroker
 from lab import ORG, PTT, PTT_CHANNEL, TRUNK, TRUNK_CHANNEL, definitions, running
 from patience import wait_until
+from wire_schema import Traffic
 
 from gateway.bus.client import Bus
 from gateway.bus.messages import CloudEvent, decode, encode, encode_event
@@ -56,6 +57,7 @@ class Agents:
         self.commands: list[dict[str, Any]] = []
         self.decisions: list[tuple[str, dict[str, Any]]] = []
         self.patches: list[tuple[str, dict[str, Any] | None]] = []
+        self.traffic, self.poisoned = Traffic(), False
         self._sequence = 0
         topics = bus.topics
         bus.subscribe(topics.org_all("channels", "command"), self._on_command)
@@ -63,13 +65,16 @@ class Agents:
         bus.subscribe(topics.org_all("patches", "state"), self._on_patch, kept=True)
 
     def _on_command(self, topic: str, payload: bytes) -> None:
+        self.traffic.hear(topic, payload)
         self.commands.append({"channel": topic.rsplit("/", 1)[1], **decode(payload)})
 
-    def _on_decision(self, _topic: str, payload: bytes) -> None:
+    def _on_decision(self, topic: str, payload: bytes) -> None:
+        self.traffic.hear(topic, payload)
         event = decode(payload)
         self.decisions.append((event["type"], {"subject": event["subject"], **event["data"]}))
 
     def _on_patch(self, topic: str, payload: bytes) -> None:
+        self.traffic.hear(topic, payload)
         self.patches.append((topic.partition("/state/")[2], decode(payload) if payload else None))
 
     def speak_for(self, channel: str) -> None:
@@ -122,6 +127,8 @@ async def agents(broker: RunningBroker, kind: type[Agents] = Agents) -> AsyncIte
         it.speak_for(TRUNK_CHANNEL)
         it.speak_for(PTT_CHANNEL)
         yield it
+        if not it.poisoned:
+            it.traffic.check()
 
 
 async def test_of_two_that_start_at_once_one_bridges_and_stays(broker: RunningBroker) -> None:
