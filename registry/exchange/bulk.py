@@ -14,7 +14,7 @@ import sqlalchemy.exc
 from sqlalchemy import Column, ColumnElement, Connection, Table, Text, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-CACHE_PAGES_KIB = 96 * 1024
+CACHE_PAGES_KIB = 80 * 1024
 _USUAL_CACHE_KIB = 16_000
 
 
