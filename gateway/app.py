@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import os
 import socket
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 
 import structlog
@@ -58,7 +58,6 @@ from gateway.api.errors import install_error_answers
 from gateway.api.jwks import jwks_router
 from gateway.api.live import live_router
 from gateway.api.services import Services
-from gateway.api.sight import thumbnail_stamp
 from gateway.api.wire import WireProtocol
 from gateway.bus.address import BrokerAddress
 from gateway.bus.client import Bus
@@ -71,15 +70,12 @@ from gateway.interop.feed import Feed
 from gateway.interop.journal import Journal, Retention
 from gateway.interop.lease import BridgeLease
 from gateway.live import LiveService, NoSource, View, Viewing
-from gateway.live.covers import Covers
 from gateway.live.jpeg import jpeg_transform
 from gateway.live.masking import Masking
 from gateway.live.mediaserver import KeyRing, MediaServers
 from gateway.live.record import ViewingRecord
-from gateway.live.snapshots import Snapshot, Snapshots
-from gateway.live.thumbnails import Thumbnails
 from gateway.live.whep import WhepViews
-from gateway.live.whereabouts import Whereabouts
+from gateway.privacy import covers_of, thumbnails_of
 from gateway.roster import Roster
 from gateway.settings import Settings
 from gateway.startup import (
@@ -95,12 +91,10 @@ from gateway.startup import (
 )
 from gateway.vision import PicturePool, available
 from registry import jobs as stored_jobs
-from registry import masks as stored_masks
 from registry import points as stored_points
 from registry import users as stored_users
 from registry.database import Connection, Database
 from registry.errors import DatabaseAway, DatabaseUnusable, NotFound
-from registry.masks import Masks
 from registry.partition import SYSTEM
 
 log = structlog.get_logger("gateway")
@@ -292,7 +286,7 @@ async def _application(
             raise Unreachable("it cannot be asked now") from None
 
     pictures = await stack.enter_async_context(PicturePool())
-    covers = await stack.enter_async_context(_covers(database, cameras))
+    covers = await stack.enter_async_context(covers_of(database, cameras))
     threads = max(2, (os.cpu_count() or 2) // 2)
     masking = Masking(covers, await stack.enter_async_context(PicturePool(threads)))
 
@@ -349,7 +343,7 @@ async def _application(
         journal=node.journal,
         media=media,
     )
-    small = _thumbnails(database, services.snapshots)
+    small = thumbnails_of(database, services.snapshots)
     services.thumbnails = await stack.enter_async_context(small)
     return build_app(context, services)
 
@@ -490,30 +484,6 @@ def _rights(database: Database) -> Callable[[View], Awaitable[bool]]:
         return await database.read(lambda connection: ask(connection, view))
 
     return allowed
-
-
-def _covers(database: Database, cameras: Cameras) -> Covers:
-    """What is hidden of each point's picture now."""
-
-    async def read(point_ids: Collection[str]) -> Mapping[str, Masks]:
-        return await database.read(lambda c: stored_masks.of_points(c, point_ids))
-
-    return Covers(read, Whereabouts(cameras.stands_at))
-
-
-def _thumbnails(database: Database, snapshots: Snapshots) -> Thumbnails:
-    """Of all points; masked where they are, whoever asks."""
-
-    async def take(point_id: str, width: int) -> Snapshot:
-        return await snapshots.take(point_id, width, clear=False, prefer_viewed=True)
-
-    async def stamp_of(point_id: str) -> Hashable:
-        def read(connection: Connection) -> Hashable:
-            return thumbnail_stamp(connection, stored_points.get(connection, SYSTEM, point_id))
-
-        return await database.read(read)
-
-    return Thumbnails(take, stamp_of)
 
 
 # --- running --------------------------------------------------------------------------------------
