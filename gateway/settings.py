@@ -8,7 +8,7 @@ import os
 import ssl
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -20,7 +20,9 @@ from pydantic_settings import (
 )
 
 from gateway.bus.address import parse_broker_url
-from gateway.live.mediaserver.settings import MediaServerSettings, addresses
+
+if TYPE_CHECKING:
+    from gateway.live.mediaserver.settings import MediaServerSettings
 
 FILE = "hutong.toml"
 PREFIX = "HUTONG_"
@@ -110,8 +112,13 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
     @property
-    def media_servers(self) -> MediaServerSettings | None:
+    def media_servers(self) -> "MediaServerSettings | None":
         """None without any. Raises: ValueError, which `load` has told already."""
+        if not self.media_server_url:
+            return None
+        # With it comes live view as a whole, and commands are quick.
+        from gateway.live.mediaserver.settings import MediaServerSettings, addresses
+
         control = addresses(self.media_server_url)
         if not control:
             return None
