@@ -46,8 +46,8 @@ def live_router(service: LiveService, peers: WhepViews | None = None) -> APIRout
 
 
 def _add_whep(router: APIRouter, peers: WhepViews) -> None:
-    """WebRTC by WHEP (draft-ietf-wish-whep). Candidates come with offer and answer: there is no
-    PATCH, which is answered 405."""
+    """WebRTC by WHEP (draft-ietf-wish-whep). Our candidates come with the answer: there is
+    no PATCH, which is answered 405."""
 
     @router.post("/{ticket}/whep", status_code=201)
     async def whep(ticket: str, request: Request) -> Response:

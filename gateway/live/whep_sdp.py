@@ -6,7 +6,6 @@ answer gets the profile that was offered back.
 """
 
 import dataclasses
-import ipaddress
 import re
 
 KNOWN_PROFILE = "42e01f"
@@ -43,14 +42,14 @@ def prepare_offer(offer: str, codec: str, sound: str | None) -> Prepared:
     if not offer.startswith("v=0") or len(sections) < 2:
         raise OfferUnusable("this is no session description", understood=False)
     profile, heard = "", False
-    kept = [_without_names(sections[0])]
+    kept = [_uncalled(sections[0])]
     for lines in sections[1:]:
         kind = lines[0][2:].split(" ", 1)[0]
         if kind == "video" and not profile:
             lines, profile = _video(lines, codec.partition(".")[2].lower())
         elif kind == "audio" and sound and not heard:
             lines, heard = _audio(lines, sound)
-        kept.append(_without_names(lines))
+        kept.append(_uncalled(lines))
     if not profile:
         raise OfferUnusable("no picture is asked for", understood=True)
     text = "".join(f"{line}\r\n" for lines in kept for line in lines)
@@ -74,19 +73,10 @@ def _sections(text: str) -> list[list[str]]:
     return sections
 
 
-def _without_names(lines: list[str]) -> list[str]:
-    """Candidates are addresses: a name would have to be asked for on the network, and by whom
-    a browser hides its address comes to us anyway."""
-    return [line for line in lines if not line.startswith("a=candidate:") or _is_address(line)]
-
-
-def _is_address(candidate: str) -> bool:
-    fields = candidate.split(" ")
-    try:
-        ipaddress.ip_address(fields[4])
-    except (IndexError, ValueError):
-        return False
-    return True
+def _uncalled(lines: list[str]) -> list[str]:
+    """Without the peer's own addresses: it calls on us, and is answered where it called from. So
+    no offer makes us knock at an address that somebody names, nor look a name up."""
+    return [line for line in lines if not line.startswith(("a=candidate:", "a=end-of-candidates"))]
 
 
 def _described(lines: list[str]) -> dict[str, list[str]]:

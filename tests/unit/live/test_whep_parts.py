@@ -58,8 +58,7 @@ def test_the_codec_that_fits_best_is_taken(codec: str, taken: str, profile: str)
     assert "VP8" not in prepared.sdp
     assert prepared.sdp.count("profile-level-id=42e01f") == 1
     assert prepared.sdp.count("profile-level-id=") == 1
-    assert ".local" not in prepared.sdp
-    assert "192.0.2.7" in prepared.sdp
+    assert "candidate" not in prepared.sdp
     assert "m=audio 9 UDP/TLS/RTP/SAVPF 111 0 8" in prepared.sdp
     answer = "a=fmtp:102 packetization-mode=1;profile-level-id=42e01f"
     assert restore_answer(answer, prepared).endswith(profile)
