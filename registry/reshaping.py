@@ -115,7 +115,8 @@ def merge(
 
     Its children, points, devices, systems, channels, patches, units, levels, tours and roles
     become the other's; polygons are united; a `clear_view`, which somebody gave for the one alone,
-    ends. Needs `admin` at an organisation that contains the other's parent and `into`.
+    ends; a purpose that either asked for is asked for. Needs `admin` at an organisation that
+    contains the other's parent and `into`.
     Raises: NotFound, Forbidden, VersionMismatch; Invalid where the two cannot be one; Conflict
     naming what both have.
     """
@@ -125,9 +126,11 @@ def merge(
     _take_over(connection, principal, source, target, explicitly=False)
     _succeed_shares(connection, principal, source.id, target.id)
     polygons = [read_geometry(each.jurisdiction) for each in (source, target) if each.jurisdiction]
-    united = {}
+    united: dict[str, Any] = {
+        "purpose_required": source.purpose_required or target.purpose_required
+    }
     if source.jurisdiction:
-        united = organizations.jurisdiction_values(_document(shapely.union_all(polygons)))
+        united |= organizations.jurisdiction_values(_document(shapely.union_all(polygons)))
     rows.update_row(connection, ORGANIZATIONS, "organization", target.id, united, None)
     _close(connection, principal, source, target, "merge")
     return organizations.get_by_id(connection, target.id)

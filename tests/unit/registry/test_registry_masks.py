@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from registry import devices, masks, organizations, points
+from registry import devices, masks, organizations, points, reshaping
 from registry.devices import NewDevice
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, VersionMismatch
 from registry.mask_rules import MAX_CORNERS, MAX_POLYGONS, checked_polygons, checked_presets
@@ -178,6 +178,16 @@ def test_a_purpose_is_asked_for_below_whoever_asks(registry: Registry, point_id:
     admin_below = somebody(Role.ADMIN, "d/s")
     with pytest.raises(NotFound):
         registry(organizations.update, admin_below, "d", {"purpose_required": False})
+
+
+def test_a_purpose_is_still_asked_for_after_a_merge(registry: Registry) -> None:
+    for new in (
+        NewOrganization(kind="district", name="D", slug="d"),
+        NewOrganization(kind="station", name="S", slug="s", parent="d", purpose_required=True),
+        NewOrganization(kind="station", name="T", slug="t", parent="d"),
+    ):
+        registry(organizations.create, SYSTEM, new)
+    assert registry(reshaping.merge, SYSTEM, "d/s", "d/t").purpose_required
 
 
 def test_a_masked_camera_under_another_address_is_not_shown_in_clear(registry: Registry) -> None:
