@@ -1,4 +1,4 @@
-"""The gateway itself goes away and comes back: the wall does so by itself."""
+"""Cameras of many formats on one wall, whose gateway goes away and comes back."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,34 @@ from typing import Any
 
 import pytest
 from brokers import free_port
-from playwright.async_api import Browser, BrowserContext, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 from visitors import PATIENCE_MS, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # the loop of the browser
 
+SCENARIO = """
+cameras:
+  rtsp:
+    - {name: plain, username: admin, password: camera}
+    - {name: alaw, username: admin, password: camera, audio: pcma}
+    - {name: aac, username: admin, password: camera, audio: aac}
+    - {name: hevc, username: admin, password: camera, codec: h265}
+"""
 CAMERAS = 4
+# Sound that was given to the speaker, and the H.265 that this browser may have taken away.
+LISTEN = """
+window.heard = 0
+const start = AudioBufferSourceNode.prototype.start
+AudioBufferSourceNode.prototype.start = function (...given) {
+  window.heard += 1
+  return start.apply(this, given)
+}
+const supported = VideoDecoder.isConfigSupported
+VideoDecoder.isConfigSupported = config => config.codec.startsWith('hvc1')
+  ? Promise.resolve({ supported: false, config }) : supported.call(VideoDecoder, config)
+const plays = MediaSource.isTypeSupported
+MediaSource.isTypeSupported = mime => !mime.includes('hvc1') && plays.call(MediaSource, mime)
+"""
 PASSWORD = "a password of the chief"
 READY_S = 60.0
 LIVE = "[data-test=live][data-phase=live]"
@@ -79,7 +101,8 @@ async def _until_it_serves(context: BrowserContext, url: str) -> None:
 
 
 async def _register(visitor: Visitor, endpoints: list[str]) -> list[str]:
-    """The points of cameras that are registered now."""
+    """The points of cameras that are registered now, in their order."""
+    made = []
     for endpoint in endpoints:
         body: dict[str, Any] = {
             "adapter": "rtsp",
@@ -90,14 +113,43 @@ async def _register(visitor: Visitor, endpoints: list[str]) -> list[str]:
         }
         answer = await visitor.page.request.post(f"{visitor.url}/api/v1/devices", data=body)
         assert answer.ok, await answer.text()
-    return [point["id"] for point in (await visitor.get("/points"))["items"]]
+        made.append((await answer.json())["created"][0]["point"])
+    return made
 
 
-async def test_a_wall_outlives_its_gateway(tmp_path: Path, browser: Browser) -> None:
+async def _listen(page: Page, tile: Locator) -> None:
+    button = tile.locator("[data-test=sound]")
+    await button.click()
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    heard = await page.evaluate("window.heard")
+    await page.wait_for_function("heard => window.heard > heard + 3", arg=heard)
+
+
+async def _look_at_all(page: Page, points: list[str]) -> None:
+    """points: plain, with A-law, with AAC, in H.265."""
+    plain, alaw, aac, hevc = (
+        page.locator(f"[data-test=live][data-id='{each}']") for each in points
+    )
+    await expect(plain.locator("[data-test=sound]")).to_have_count(0)
+    await _listen(page, alaw)
+    await _listen(page, aac)
+    silent = alaw.locator("[data-test=sound]")
+    await expect(silent).to_have_attribute("aria-pressed", "false")
+    await expect(hevc).to_have_attribute("data-transport", "jpeg")
+    await expect(hevc.locator("[data-test=notice]")).to_have_text("JPEG")
+    transports = [await each.get_attribute("data-transport") for each in (plain, alaw, aac)]
+    assert transports == ["frames"] * 3
+
+
+async def test_a_wall_of_many_formats_outlives_its_gateway(
+    tmp_path: Path, browser: Browser
+) -> None:
     port = free_port()
     environment, url = _environment(tmp_path, port), f"http://127.0.0.1:{port}"
     await asyncio.to_thread(_add_chief, environment)
-    simulate = ("simulate", "cameras", "--count", "0", "--rtsp", str(CAMERAS))
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text(SCENARIO)
+    simulate = ("simulate", "scenario", str(scenario))
     context = await browser.new_context(locale="zh-CN")
     context.set_default_timeout(PATIENCE_MS)
     with _running(*simulate, "--exit-with-stdin", environment=environment) as cameras:
@@ -105,6 +157,7 @@ async def test_a_wall_outlives_its_gateway(tmp_path: Path, browser: Browser) -> 
         endpoints = json.loads(await asyncio.to_thread(cameras.stdout.readline))["rtsp"]
         user = {"name": "chief", "password": PASSWORD}
         visitor = Visitor(url=url, user=user, page=await context.new_page())
+        await visitor.page.add_init_script(LISTEN)
         tiles = visitor.page.locator(LIVE)
         with _running("serve", environment=environment):
             await _until_it_serves(context, url)
@@ -116,6 +169,7 @@ async def test_a_wall_outlives_its_gateway(tmp_path: Path, browser: Browser) -> 
             wall = (await answer.json())["id"]
             await visitor.page.goto(f"{url}/cameras?wall={wall}")
             await expect(tiles).to_have_count(CAMERAS)
+            await _look_at_all(visitor.page, points)
         away = visitor.page.locator("[data-test=live][data-phase=reconnecting]")
         await expect(away).to_have_count(CAMERAS)
         with _running("serve", environment=environment):

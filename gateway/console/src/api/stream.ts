@@ -1,5 +1,6 @@
 import { ref, type Ref } from 'vue'
 import type { Revive } from './http'
+import { pause } from './pause'
 import { problemOf } from './problem'
 import { SseParser, type SseMessage } from './sse'
 
@@ -109,11 +110,4 @@ export class EventStream {
     }
     this.listeners.get(message.event)?.forEach((listener) => listener(data))
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms)
-    signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true })
-  })
 }

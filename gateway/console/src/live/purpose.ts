@@ -11,6 +11,8 @@ export type Purpose = ReturnType<typeof createPurpose>
  */
 export function createPurpose(store: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>) {
   const text = ref(store.getItem(KEY) ?? '')
+  /** How many bars ask for it on this page: where there is one, no tile needs to. */
+  const bars = ref(0)
   const waiting = shallowRef(new Set<object>())
 
   function set(given: string): void {
@@ -33,5 +35,5 @@ export function createPurpose(store: Pick<Storage, 'getItem' | 'setItem' | 'remo
     waiting.value = new Set()
   }
 
-  return { text, waiting, set, wait, clear }
+  return { text, waiting, bars, set, wait, clear }
 }

@@ -1,5 +1,6 @@
 import { markRaw, reactive } from 'vue'
 import type { Api } from '@/api/api'
+import { pause } from '@/api/pause'
 import { Problem } from '@/api/problem'
 import type { LiveTicket, Point, ProfileName } from '@/api/types'
 import { Fmp4Player } from './fmp4Player'
@@ -107,7 +108,7 @@ export class LiveSession {
       this.tell(outcome)
       if (outcome.kind === 'ended') return this.hooks.ended()
       if (outcome.kind === 'next') continue
-      await this.pause(Math.max(backoffMs(attempt++, this.chance()), outcome.waitMs))
+      await pause(Math.max(backoffMs(attempt++, this.chance()), outcome.waitMs), this.stop.signal)
     }
   }
 
@@ -228,13 +229,6 @@ export class LiveSession {
     return null
   }
 
-  private pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      const done = () => (clearTimeout(timer), resolve())
-      this.stop.signal.addEventListener('abort', done, { once: true })
-    })
-  }
 }
 
 function nameOf({ transport, profile }: Way): string {
