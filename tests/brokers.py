@@ -18,12 +18,14 @@ from gateway.bus.link import Link, connect
 
 
 class RunningBroker(Protocol):
-    """A broker that a test can kill (-9) and start again on the same port."""
+    """A broker that a test can kill (-9) and start again on the same port; forget, while it is
+    killed, takes from its disk all that it kept."""
 
     @property
     def address(self) -> BrokerAddress: ...
     async def kill(self) -> None: ...
     async def start(self) -> None: ...
+    def forget(self) -> None: ...
 
 
 def free_port() -> int:
@@ -96,6 +98,10 @@ class Mosquitto:
         self._process.kill()
         await self._process.wait()
 
+    def forget(self) -> None:
+        for kept in self._directory.glob("mosquitto.db*"):
+            kept.unlink()
+
     async def __aenter__(self) -> "Mosquitto":
         await self.start()
         return self
@@ -131,6 +137,9 @@ class Embedded:
     async def kill(self) -> None:
         self.broker.kill()
 
+    def forget(self) -> None:
+        shutil.rmtree(self._directory / "store", ignore_errors=True)
+
     async def __aenter__(self) -> "Embedded":
         self._broker = await self._stack.enter_async_context(EmbeddedBroker(self._directory))
         return self
@@ -139,7 +148,10 @@ class Embedded:
         await self._stack.aclose()
 
 
-BROKERS = {"embedded": Embedded, "mosquitto": Mosquitto}
+BROKERS: dict[str, type[Embedded] | type[Mosquitto]] = {
+    "embedded": Embedded,
+    "mosquitto": Mosquitto,
+}
 
 
 @contextlib.asynccontextmanager
