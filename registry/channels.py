@@ -11,6 +11,7 @@ from registry import organizations, rows
 from registry.errors import Conflict, Invalid, NotFound, Reason
 from registry.models import CHANNELS, ORGANIZATIONS, PATCH_MEMBERS, PATCHES, SYSTEMS
 from registry.organizations import OrganizationRef
+from registry.owned import owner_of
 from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
 from registry.partition import (
     ADMINISTER,
@@ -113,9 +114,7 @@ def _read(row: AnyRow) -> Channel:
         system_name=row.system_name,
         address=row.address,
         name=row.name,
-        organization=OrganizationRef(
-            id=row.organization_id, path=row.organization_path, name=row.organization_name
-        ),
+        organization=owner_of(row),
         kind=row.kind,
         priority=row.priority,
         gateway_unit_id=row.gateway_unit_id,

@@ -5,16 +5,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, or_, select
 from sqlalchemy import update as sql_update
 
 from registry import binding, organizations, rows
 from registry.binding import Registration
-from registry.errors import Conflict, Invalid, NotFound, Reason
+from registry.errors import Conflict, Invalid, Reason
 from registry.identity import now, to_milliseconds
 from registry.models import DEVICES, ORGANIZATIONS, POINTS
 from registry.organizations import OrganizationRef
-from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
+from registry.owned import Owned, owner_of
+from registry.paging import DEFAULT_LIMIT, AnyRow, Page
 from registry.partition import (
     ADMINISTER,
     INTEGRATE,
@@ -23,7 +24,6 @@ from registry.partition import (
     SYSTEM,
     Principal,
     common_path,
-    owned_within,
     require,
     visible,
 )
@@ -140,6 +140,7 @@ _COLUMNS: Select[Any] = select(
     _D.sources,
     _D.notes,
 ).join_from(DEVICES, ORGANIZATIONS, _D.organization_id == _O.id)
+_DEVICES = Owned(kind="device", table=DEVICES, columns=_COLUMNS, roles=SEE_DEVICES)
 
 
 def _points_of(
@@ -168,9 +169,7 @@ def _read(row: AnyRow, points: Mapping[tuple[str, str], tuple[str, str]]) -> Dev
         adapter=row.adapter,
         endpoint=row.endpoint,
         name=row.name,
-        organization=OrganizationRef(
-            id=row.organization_id, path=row.organization_path, name=row.organization_name
-        ),
+        organization=owner_of(row),
         username=row.username,
         has_secret=row.secret is not None,
         settings=row.settings,
@@ -195,20 +194,8 @@ def get(connection: Connection, principal: Principal, device_id: str) -> Device:
 
     Raises: NotFound where there is none, or none that the principal sees.
     """
-    row = _row(connection, principal, device_id)
+    row = _DEVICES.row(connection, principal, device_id)
     return _read(row, _points_of(connection, principal, [row.id]))
-
-
-def _row(connection: Connection, principal: Principal, device_id: str) -> AnyRow:
-    row = connection.execute(
-        _COLUMNS.where(
-            _D.id == rows.known_id("device", device_id),
-            visible(_D.organization_id, principal, SEE_DEVICES),
-        )
-    ).one_or_none()
-    if row is None:
-        raise NotFound("device", device_id)
-    return row
 
 
 def page(
@@ -224,10 +211,7 @@ def page(
 ) -> Page[Device]:
     """The devices that the principal sees, in the order they were made. organization: id or path;
     those below it are included. Raises: NotFound, Invalid."""
-    conditions = [visible(_D.organization_id, principal, SEE_DEVICES)]
-    if organization is not None:
-        below = organizations.get(connection, principal, organization, SEE_DEVICES)
-        conditions.append(owned_within(_D.organization_id, below.path))
+    conditions: list[ColumnElement[bool]] = []
     if q is not None:
         conditions.append(matching(q, (_D.name, _D.endpoint, _D.model, _D.serial)))
     if status is not None:
@@ -241,7 +225,15 @@ def page(
         points = _points_of(connection, principal, [row.id for row in found])
         return tuple(_read(row, points) for row in found)
 
-    return read_page(connection, DEVICES, _COLUMNS, conditions, read, limit=limit, cursor=cursor)
+    return _DEVICES.page(
+        connection,
+        principal,
+        read,
+        *conditions,
+        organization=organization,
+        limit=limit,
+        cursor=cursor,
+    )
 
 
 def running(connection: Connection) -> tuple[RunningDevice, ...]:
@@ -255,7 +247,7 @@ def running(connection: Connection) -> tuple[RunningDevice, ...]:
 
 def run(connection: Connection, device_id: str) -> RunningDevice:
     """One device as `running` gives them. Raises: NotFound."""
-    row = _row(connection, SYSTEM, device_id)
+    row = _DEVICES.row(connection, SYSTEM, device_id)
     device = _read(row, _points_of(connection, SYSTEM, [row.id]))
     return RunningDevice(device=device, secret=row.secret)
 
@@ -497,5 +489,5 @@ def _check_endpoint_free(
 
 def _after(connection: Connection, principal: Principal, device_id: str) -> Device:
     """A device just written, which may have left the writer's own partition."""
-    row = _row(connection, SYSTEM, device_id)
+    row = _DEVICES.row(connection, SYSTEM, device_id)
     return _read(row, _points_of(connection, principal, [device_id]))

@@ -13,19 +13,18 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, delete, insert, select
 
 from registry import organizations, patches, rows
-from registry.errors import Conflict, Invalid, NotFound, Reason
+from registry.errors import Conflict, Invalid, Reason
 from registry.identity import now, parse_id
 from registry.models import APPLIED_LEVELS, CHANNELS, LEVELS, ORGANIZATIONS, PATCHES, UNITS
 from registry.organizations import OrganizationRef
-from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
+from registry.owned import Owned, owner_of
+from registry.paging import DEFAULT_LIMIT, AnyRow, Page
 from registry.partition import (
     DISPATCH,
     SEE_CHANNELS,
     Principal,
     contains,
-    owned_within,
     require,
-    visible,
 )
 
 _L = LEVELS.c
@@ -110,6 +109,7 @@ _COLUMNS: Select[Any] = (
     .join_from(LEVELS, ORGANIZATIONS, _L.organization_id == _O.id)
     .outerjoin(APPLIED_LEVELS, _A.level_id == _L.id)
 )
+_LEVELS = Owned(kind="level", table=LEVELS, columns=_COLUMNS, roles=SEE_CHANNELS)
 
 
 def _read(row: AnyRow) -> Level:
@@ -120,9 +120,7 @@ def _read(row: AnyRow) -> Level:
         id=row.id,
         version=row.version,
         name=row.name,
-        organization=OrganizationRef(
-            id=row.organization_id, path=row.organization_path, name=row.organization_name
-        ),
+        organization=owner_of(row),
         rank=row.rank,
         plan=tuple(_steps(row.plan["steps"])),
         applied=applied,
@@ -139,15 +137,7 @@ def _stored(steps: Iterable[Step]) -> list[list[Any]]:
 
 def get(connection: Connection, principal: Principal, level_id: str) -> Level:
     """Raises: NotFound where there is none, or none that the principal sees."""
-    row = connection.execute(
-        _COLUMNS.where(
-            _L.id == rows.known_id("level", level_id),
-            visible(_L.organization_id, principal, SEE_CHANNELS),
-        )
-    ).one_or_none()
-    if row is None:
-        raise NotFound("level", level_id)
-    return _read(row)
+    return _read(_LEVELS.row(connection, principal, level_id))
 
 
 def page(
@@ -160,15 +150,13 @@ def page(
 ) -> Page[Level]:
     """The levels that the principal sees. organization: id or path; those below it are included.
     Raises: NotFound, Invalid."""
-    conditions = [visible(_L.organization_id, principal, SEE_CHANNELS)]
-    if organization is not None:
-        below = organizations.get(connection, principal, organization, SEE_CHANNELS)
-        conditions.append(owned_within(_L.organization_id, below.path))
 
     def read(found: Sequence[AnyRow]) -> tuple[Level, ...]:
         return tuple(_read(row) for row in found)
 
-    return read_page(connection, LEVELS, _COLUMNS, conditions, read, limit=limit, cursor=cursor)
+    return _LEVELS.page(
+        connection, principal, read, organization=organization, limit=limit, cursor=cursor
+    )
 
 
 def create(connection: Connection, principal: Principal, new: NewLevel) -> Level:

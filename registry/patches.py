@@ -13,14 +13,14 @@ from registry.errors import Conflict, Forbidden, Invalid, NotFound, Reason
 from registry.identity import now, parse_id
 from registry.models import CHANNELS, ORGANIZATIONS, PATCH_MEMBERS, PATCHES
 from registry.organizations import OrganizationRef
-from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
+from registry.owned import Owned, owner_of
+from registry.paging import DEFAULT_LIMIT, AnyRow, Page
 from registry.partition import (
     ADMINISTER,
     DISPATCH,
     SEE_CHANNELS,
     Principal,
     common_path,
-    owned_within,
     require,
     visible,
 )
@@ -100,6 +100,7 @@ _COLUMNS: Select[Any] = select(
     _T.voice,
     _T.options,
 ).join_from(PATCHES, ORGANIZATIONS, _T.organization_id == _O.id)
+_PATCHES = Owned(kind="patch", table=PATCHES, columns=_COLUMNS, roles=SEE_CHANNELS)
 
 
 def _read_all(connection: Connection, found: Sequence[AnyRow]) -> tuple[Patch, ...]:
@@ -123,9 +124,7 @@ def _read_all(connection: Connection, found: Sequence[AnyRow]) -> tuple[Patch, .
             id=row.id,
             version=row.version,
             name=row.name,
-            organization=OrganizationRef(
-                id=row.organization_id, path=row.organization_path, name=row.organization_name
-            ),
+            organization=owner_of(row),
             enabled=row.enabled,
             hang_s=row.hang_s,
             max_talk_s=row.max_talk_s,
@@ -145,15 +144,7 @@ def get(connection: Connection, principal: Principal, patch_id: str) -> Patch:
 
     Raises: NotFound where there is none, or none that the principal sees.
     """
-    found = connection.execute(
-        _COLUMNS.where(
-            _T.id == rows.known_id("patch", patch_id),
-            visible(_T.organization_id, principal, SEE_CHANNELS),
-        )
-    ).all()
-    if not found:
-        raise NotFound("patch", patch_id)
-    return _read_all(connection, found)[0]
+    return _read_all(connection, [_PATCHES.row(connection, principal, patch_id)])[0]
 
 
 def page(
@@ -166,15 +157,13 @@ def page(
 ) -> Page[Patch]:
     """The patches that the principal sees, in the order they were made. organization: id or path;
     those below it are included. Raises: NotFound, Invalid."""
-    conditions = [visible(_T.organization_id, principal, SEE_CHANNELS)]
-    if organization is not None:
-        below = organizations.get(connection, principal, organization, SEE_CHANNELS)
-        conditions.append(owned_within(_T.organization_id, below.path))
 
     def read(found: Sequence[AnyRow]) -> tuple[Patch, ...]:
         return _read_all(connection, found)
 
-    return read_page(connection, PATCHES, _COLUMNS, conditions, read, limit=limit, cursor=cursor)
+    return _PATCHES.page(
+        connection, principal, read, organization=organization, limit=limit, cursor=cursor
+    )
 
 
 def every(connection: Connection) -> tuple[Patch, ...]:

@@ -9,10 +9,11 @@ from sqlalchemy import delete as sql_delete
 
 from registry import channels, organizations, rows
 from registry.channels import Channel
-from registry.errors import Conflict, Invalid, NotFound
+from registry.errors import Conflict, Invalid
 from registry.models import CHANNELS, ORGANIZATIONS, SYSTEMS, UNIT_ADDRESSES
 from registry.organizations import OrganizationRef
-from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
+from registry.owned import Owned, owner_of
+from registry.paging import DEFAULT_LIMIT, AnyRow, Page
 from registry.partition import (
     ADMINISTER,
     INTEGRATE,
@@ -20,9 +21,7 @@ from registry.partition import (
     SYSTEM,
     Principal,
     common_path,
-    owned_within,
     require,
-    visible,
 )
 
 _S = SYSTEMS.c
@@ -77,6 +76,7 @@ _COLUMNS: Select[Any] = select(
     _S.secrets,
     _S.enabled,
 ).join_from(SYSTEMS, ORGANIZATIONS, _S.organization_id == _O.id)
+_SYSTEMS = Owned(kind="system", table=SYSTEMS, columns=_COLUMNS, roles=SEE_CHANNELS)
 
 
 def _read(row: AnyRow) -> System:
@@ -85,9 +85,7 @@ def _read(row: AnyRow) -> System:
         version=row.version,
         adapter=row.adapter,
         name=row.name,
-        organization=OrganizationRef(
-            id=row.organization_id, path=row.organization_path, name=row.organization_name
-        ),
+        organization=owner_of(row),
         settings=row.settings,
         has_secrets=row.secrets is not None,
         enabled=row.enabled,
@@ -103,19 +101,7 @@ def get(connection: Connection, principal: Principal, system_id: str) -> System:
 
     Raises: NotFound where there is none, or none that the principal sees.
     """
-    return _read(_row(connection, principal, system_id))
-
-
-def _row(connection: Connection, principal: Principal, system_id: str) -> AnyRow:
-    row = connection.execute(
-        _COLUMNS.where(
-            _S.id == rows.known_id("system", system_id),
-            visible(_S.organization_id, principal, SEE_CHANNELS),
-        )
-    ).one_or_none()
-    if row is None:
-        raise NotFound("system", system_id)
-    return row
+    return _read(_SYSTEMS.row(connection, principal, system_id))
 
 
 def page(
@@ -128,12 +114,8 @@ def page(
 ) -> Page[System]:
     """The systems that the principal sees, in the order they were made. organization: id or path;
     those below it are included. Raises: NotFound, Invalid."""
-    conditions = [visible(_S.organization_id, principal, SEE_CHANNELS)]
-    if organization is not None:
-        below = organizations.get(connection, principal, organization, SEE_CHANNELS)
-        conditions.append(owned_within(_S.organization_id, below.path))
-    return read_page(
-        connection, SYSTEMS, _COLUMNS, conditions, _read_all, limit=limit, cursor=cursor
+    return _SYSTEMS.page(
+        connection, principal, _read_all, organization=organization, limit=limit, cursor=cursor
     )
 
 
@@ -152,7 +134,7 @@ def running(connection: Connection) -> tuple[RunningSystem, ...]:
 
 def run(connection: Connection, system_id: str) -> RunningSystem:
     """One system as `running` gives them, enabled or not. Raises: NotFound."""
-    row = _row(connection, SYSTEM, system_id)
+    row = _SYSTEMS.row(connection, SYSTEM, system_id)
     return RunningSystem(
         system=_read(row), secrets=row.secrets, channels=channels.every(connection, row.id)
     )
@@ -211,7 +193,7 @@ def update(
     changed = rows.difference(old, shown)
     path = before.organization.path
     rows.record(connection, principal, "update", "system", before.id, path, changed)
-    return _read(_row(connection, SYSTEM, before.id))
+    return _read(_SYSTEMS.row(connection, SYSTEM, before.id))
 
 
 def delete(

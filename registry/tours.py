@@ -13,17 +13,16 @@ from sqlalchemy import Connection, Select, insert, select
 from sqlalchemy import delete as sql_delete
 
 from registry import organizations, rows, walls
-from registry.errors import Conflict, Invalid, NotFound, Reason
+from registry.errors import Conflict, Invalid, Reason
 from registry.models import ORGANIZATIONS, TOUR_GROUPS, TOUR_STOPS, TOURS
 from registry.organizations import OrganizationRef
-from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
+from registry.owned import Owned, owner_of
+from registry.paging import DEFAULT_LIMIT, AnyRow, Page
 from registry.partition import (
     DISPATCH,
     SEE_POINTS,
     Principal,
-    owned_within,
     require,
-    visible,
 )
 
 _T = TOURS.c
@@ -80,6 +79,7 @@ _COLUMNS: Select[Any] = select(
     _O.name.label("organization_name"),
     _T.dwell_s,
 ).join_from(TOURS, ORGANIZATIONS, _T.organization_id == _O.id)
+_TOURS = Owned(kind="tour", table=TOURS, columns=_COLUMNS, roles=SEE_POINTS)
 
 
 def _read_all(
@@ -110,9 +110,7 @@ def _read_all(
             id=row.id,
             version=row.version,
             name=row.name,
-            organization=OrganizationRef(
-                id=row.organization_id, path=row.organization_path, name=row.organization_name
-            ),
+            organization=owner_of(row),
             dwell_s=row.dwell_s,
             groups=tuple(groups[row.id]),
         )
@@ -122,14 +120,7 @@ def _read_all(
 
 def get(connection: Connection, principal: Principal, tour_id: str) -> Tour:
     """Raises: NotFound where there is none, or none that the principal sees."""
-    found = connection.execute(
-        _COLUMNS.where(
-            _T.id == rows.known_id("tour", tour_id),
-            visible(_T.organization_id, principal, SEE_POINTS),
-        )
-    ).all()
-    if not found:
-        raise NotFound("tour", tour_id)
+    found = [_TOURS.row(connection, principal, tour_id)]
     return _read_all(connection, principal, found)[0]
 
 
@@ -143,15 +134,13 @@ def page(
 ) -> Page[Tour]:
     """The tours that the principal sees. organization: id or path; those below it are included.
     Raises: NotFound, Invalid."""
-    conditions = [visible(_T.organization_id, principal, SEE_POINTS)]
-    if organization is not None:
-        below = organizations.get(connection, principal, organization, SEE_POINTS)
-        conditions.append(owned_within(_T.organization_id, below.path))
 
     def read(found: Sequence[AnyRow]) -> tuple[Tour, ...]:
         return _read_all(connection, principal, found)
 
-    return read_page(connection, TOURS, _COLUMNS, conditions, read, limit=limit, cursor=cursor)
+    return _TOURS.page(
+        connection, principal, read, organization=organization, limit=limit, cursor=cursor
+    )
 
 
 def create(connection: Connection, principal: Principal, new: NewTour) -> Tour:

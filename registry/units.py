@@ -8,11 +8,12 @@ from sqlalchemy import Connection, Select, insert, select
 from sqlalchemy import delete as sql_delete
 
 from registry import organizations, rows
-from registry.errors import Conflict, Invalid, NotFound, Reason
+from registry.errors import Conflict, Invalid, Reason
 from registry.identity import parse_id
 from registry.models import ORGANIZATIONS, SYSTEMS, UNIT_ADDRESSES, UNITS
 from registry.organizations import OrganizationRef
-from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
+from registry.owned import Owned, owner_of
+from registry.paging import DEFAULT_LIMIT, AnyRow, Page
 from registry.partition import (
     ADMINISTER,
     INTEGRATE,
@@ -20,7 +21,6 @@ from registry.partition import (
     SEE_UNITS,
     Principal,
     common_path,
-    owned_within,
     require,
     visible,
 )
@@ -71,6 +71,7 @@ _COLUMNS: Select[Any] = select(
     _O.name.label("organization_name"),
     _U.priority,
 ).join_from(UNITS, ORGANIZATIONS, _U.organization_id == _O.id)
+_UNITS = Owned(kind="unit", table=UNITS, columns=_COLUMNS, roles=SEE_UNITS)
 
 
 def _read_all(connection: Connection, found: Sequence[AnyRow]) -> tuple[Unit, ...]:
@@ -87,9 +88,7 @@ def _read_all(connection: Connection, found: Sequence[AnyRow]) -> tuple[Unit, ..
             id=row.id,
             version=row.version,
             alias=row.alias,
-            organization=OrganizationRef(
-                id=row.organization_id, path=row.organization_path, name=row.organization_name
-            ),
+            organization=owner_of(row),
             priority=row.priority,
             addresses=tuple(addresses[row.id]),
         )
@@ -99,15 +98,7 @@ def _read_all(connection: Connection, found: Sequence[AnyRow]) -> tuple[Unit, ..
 
 def get(connection: Connection, principal: Principal, unit_id: str) -> Unit:
     """Raises: NotFound where there is none, or none that the principal sees."""
-    found = connection.execute(
-        _COLUMNS.where(
-            _U.id == rows.known_id("unit", unit_id),
-            visible(_U.organization_id, principal, SEE_UNITS),
-        )
-    ).all()
-    if not found:
-        raise NotFound("unit", unit_id)
-    return _read_all(connection, found)[0]
+    return _read_all(connection, [_UNITS.row(connection, principal, unit_id)])[0]
 
 
 def page(
@@ -121,17 +112,20 @@ def page(
 ) -> Page[Unit]:
     """The units that the principal sees, in the order they were made. organization: id or path;
     those below it are included. Raises: NotFound, Invalid."""
-    conditions = [visible(_U.organization_id, principal, SEE_UNITS)]
-    if organization is not None:
-        below = organizations.get(connection, principal, organization, SEE_UNITS)
-        conditions.append(owned_within(_U.organization_id, below.path))
-    if q is not None:
-        conditions.append(matching(q, (_U.alias,)))
+    conditions = [matching(q, (_U.alias,))] if q is not None else []
 
     def read(found: Sequence[AnyRow]) -> tuple[Unit, ...]:
         return _read_all(connection, found)
 
-    return read_page(connection, UNITS, _COLUMNS, conditions, read, limit=limit, cursor=cursor)
+    return _UNITS.page(
+        connection,
+        principal,
+        read,
+        *conditions,
+        organization=organization,
+        limit=limit,
+        cursor=cursor,
+    )
 
 
 def every(connection: Connection) -> tuple[Unit, ...]:
@@ -148,9 +142,7 @@ def every(connection: Connection) -> tuple[Unit, ...]:
             id=row.id,
             version=row.version,
             alias=row.alias,
-            organization=OrganizationRef(
-                id=row.organization_id, path=row.organization_path, name=row.organization_name
-            ),
+            organization=owner_of(row),
             priority=row.priority,
             addresses=tuple(by_unit.get(row.id, ())),
         )
