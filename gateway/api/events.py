@@ -13,9 +13,8 @@ from pydantic import AwareDatetime, Field
 from gateway.access.errors import AccessError
 from gateway.api.bodies import Body, Text
 from gateway.api.context import Context, CurrentContext, CurrentPrincipal, CurrentToken
-from gateway.api.history import past_events, wants_a_file
+from gateway.api.history import latest_events, past_events, wants_a_file
 from gateway.api.services import CurrentServices
-from gateway.api.shapes import answer
 from gateway.interop.feed import Feed, Item
 from registry import shares
 from registry.errors import DatabaseAway
@@ -92,8 +91,9 @@ async def list_events(
     services: CurrentServices,
     principal: CurrentPrincipal,
 ) -> Response:
-    """Events, newest first, as CloudEvents. The latest come from what this node remembers; asked
-    for by time, by cursor, as CSV or as a batch of CloudEvents, they come from the journal."""
+    """Events, newest first, as CloudEvents: what this node remembers, which knows the last
+    milliseconds, and below that the journal. Asked for by time, by cursor, as CSV or as a batch of
+    CloudEvents, all of them come from the journal."""
     if query.since or query.until or query.cursor or wants_a_file(request):
         wanted_past = Wanted(
             subject=query.channel or query.point,
@@ -105,14 +105,15 @@ async def list_events(
             request, context, services, principal, wanted_past, query.limit, query.cursor
         )
     sight = await sight_of(context, principal)
-    wanted = {each for each in (query.channel, query.point) if each}
-    found = [
+    asked = {each for each in (query.channel, query.point) if each}
+    remembered = [
         item.payload
         for item in reversed(services.feed.recent(sight.sees))
-        if (not wanted or item.id in wanted)
+        if (not asked or item.id in asked)
         and (query.type is None or item.payload["type"] == f"hutong.{query.type}")
     ]
-    return answer({"items": found[: query.limit], "next": None, "total": len(found)})
+    wanted = Wanted(subject=query.channel or query.point, type=query.type)
+    return await latest_events(context, services, principal, wanted, query.limit, remembered)
 
 
 @router.get("/stream")

@@ -1,8 +1,9 @@
 """What happened, from the journal: events and calls, as JSON, CSV or a batch of CloudEvents."""
 
+import contextlib
 import csv
 import io
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from registry import journal
 from registry.database import Database
 from registry.errors import DatabaseAway
 from registry.journal import Call, Event, Scope, Wanted
-from registry.paging import DEFAULT_LIMIT, MAX_LIMIT, Page
+from registry.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, encode_cursor
 from registry.partition import Principal
 
 router = APIRouter(tags=["events"])
@@ -104,6 +105,34 @@ async def past_events(
         headers = {"Link": f'<?cursor={page.next}>; rel="next"'} if page.next else None
         return answer([event_shape(e) for e in page.items], headers=headers, media_type=BATCH)
     return answer(page_shape(page, event_shape))
+
+
+async def latest_events(
+    context: Context,
+    services: Services,
+    principal: Principal,
+    wanted: Wanted,
+    limit: int,
+    remembered: Sequence[Mapping[str, Any]],
+) -> Response:
+    """What this node remembers, and where that is less than asked for, what the journal has below
+    it. remembered: CloudEvents, newest first, that the caller may see."""
+    items = [dict(each) for each in remembered[:limit]]
+    following, total = None, len(remembered)
+    with contextlib.suppress(DatabaseAway):
+        if len(items) < limit:
+            store, scope = _store(services), await _scope(context, principal)
+            page = await store.read(
+                lambda c: journal.read_events(c, scope, wanted, limit=limit, cursor=None)
+            )
+            known = {(each["source"], each["id"]) for each in items}
+            older = [e for e in page.items if (e.source, e.id) not in known]
+            shown = older[: limit - len(items)]
+            items += [event_shape(each) for each in shown]
+            total = max(page.total, len(items))
+            if shown and (page.next is not None or len(shown) < len(older)):
+                following = encode_cursor(str(shown[-1].number))
+    return answer({"items": items, "next": following, "total": total})
 
 
 def _store(services: Services) -> Database:

@@ -104,6 +104,18 @@ async def test_past_events_are_cloud_events_of_ones_own_partition(stage: Any) ->
     assert (await viewer("GET", "/events", type="x", since=SINCE)).body["total"] == 0
 
 
+async def test_the_latest_events_go_on_below_what_the_node_remembers(stage: Any) -> None:
+    await filled(stage)
+    viewer = await stage.caller("viewer")
+    page = await viewer("GET", "/events", limit=2)
+    assert [each["id"] for each in page.body["items"]] == ["mine-4", "mine-3"]
+    assert page.body["total"] == 5
+    rest = await viewer("GET", "/events", cursor=page.body["next"])
+    assert [each["id"] for each in rest.body["items"]] == ["mine-2", "mine-1", "mine-0"]
+    assert (await viewer("GET", "/events", type="x")).body["items"] == []
+    assert (await viewer("GET", "/events", channel="theirs")).body["items"] == []
+
+
 async def test_csv_holds_all_pages_and_no_formula(stage: Any) -> None:
     await filled(stage, count=600)
     viewer = await stage.caller("viewer")
