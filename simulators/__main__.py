@@ -147,7 +147,15 @@ def _parser() -> argparse.ArgumentParser:
     district = commands.add_parser("scenario", help="a district from a YAML file")
     district.add_argument("file", type=Path)
 
-    for command in (cameras, radios, district):
+    load = commands.add_parser("load", help="very many radios and phones that press at random")
+    load.add_argument("profile", choices=("province", "storm"))
+    load.add_argument("--master", default="127.0.0.1:62031", metavar="HOST:PORT")
+    load.add_argument("--passphrase", default="passw0rd")
+    load.add_argument("--channels", type=int, default=100)
+    load.add_argument("--talk-s", type=float, default=2.0, help="mean length of a talk")
+    load.add_argument("--seed", type=int)
+
+    for command in (cameras, radios, district, load):
         command.add_argument("--control-port", type=int, help="of the control API (a free one)")
         command.add_argument(
             "--exit-with-stdin", action="store_true", help="end when standard input is closed"
@@ -162,7 +170,7 @@ def _wanted(options: argparse.Namespace) -> "Scenario":
     if options.command == "scenario":
         wanted = scenario.load(options.file)
     else:
-        make = _cameras if options.command == "cameras" else _radios
+        make = {"cameras": _cameras, "radios": _radios, "load": _load}[options.command]
         wanted = scenario.parse(json.dumps(make(options)), "command line")
     if options.control_port is None:
         return wanted
@@ -221,6 +229,20 @@ def _radios(options: argparse.Namespace) -> dict[str, object]:
         "zello": [zello] if options.zello_port >= 0 else [],
         "feeds": _feeds(options),
     }
+
+
+def _load(options: argparse.Namespace) -> dict[str, object]:
+    from simulators import load
+
+    host, _, port = options.master.rpartition(":")
+    make = load.province if options.profile == "province" else load.storm
+    return make(
+        master={"host": host, "port": port},
+        passphrase=options.passphrase,
+        channels=options.channels,
+        talk_s=options.talk_s,
+        seed=options.seed,
+    )
 
 
 def _feeds(options: argparse.Namespace) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import random
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,7 +12,8 @@ from simulators.mmdvm_host import MmdvmHost
 from simulators.mqtt_publisher import BrokerPlace
 from simulators.onvif_camera import EventKind, OnvifCamera, OnvifFleet
 from simulators.rtsp_camera import RtspCamera, RtspFleet
-from simulators.scenario import Feeds, RepeaterPart, Scenario, Step, ZelloPart
+from simulators.scenario import Feeds, RepeaterPart, Scenario, Step, Traffic, ZelloPart
+from simulators.traffic import Peak, presses
 from simulators.trunk_recorder import TrunkRecorder
 from simulators.zello_server import Phone, ZelloServer
 
@@ -19,7 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class District:
-    """Everything of a scenario; use as an async context manager.
+    """Everything of a scenario; use as an async context manager. pressed, found_busy: how often
+    the traffic at random pressed, and in vain.
 
     Raises on entering: OSError for an address that cannot be used.
     """
@@ -33,6 +36,10 @@ class District:
         self.zello: list[ZelloServer] = []
         self.phones: dict[str, Phone] = {}
         self.feeds: dict[str, TrunkRecorder | MmdvmHost] = {}
+        self.pressed = 0
+        self.found_busy = 0
+        self._talkgroups: dict[int, tuple[int, ...]] = {}
+        self._channels: dict[str, tuple[str, ...]] = {}
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -84,6 +91,35 @@ class District:
         async with asyncio.TaskGroup() as group:
             for step in self.scenario.timeline:
                 group.create_task(self._repeat(step))
+            if self.scenario.traffic is not None:
+                group.create_task(self._press_at_random(self.scenario.traffic))
+
+    async def _press_at_random(self, wanted: Traffic) -> None:
+        """Whoever talks already, or finds the channel busy, is counted and does not press."""
+        loop = asyncio.get_running_loop()
+        began_s, chance = loop.time(), random.Random(wanted.seed)
+        people: list[int | str] = [*self.radios, *self.phones]
+        peaks = [Peak(**part.model_dump()) for part in wanted.peaks]
+        for press in presses(
+            people=len(people),
+            presses_s=wanted.presses_s,
+            talk_s=wanted.talk_s,
+            peaks=peaks,
+            seed=wanted.seed,
+        ):
+            await asyncio.sleep(began_s + press.at_s - loop.time())
+            self.pressed += 1
+            if not self._presses(people[press.who], wanted, chance, press.seconds):
+                self.found_busy += 1
+
+    def _presses(
+        self, who: int | str, wanted: Traffic, chance: random.Random, seconds: float
+    ) -> bool:
+        if isinstance(who, str):
+            return self.phones[who].press(chance.choice(self._channels[who]), limit_s=seconds)
+        groups = self._talkgroups[who] or wanted.talkgroups or (1,)
+        group, slot = chance.choice(groups), chance.choice((1, 2))
+        return self.radios[who].press(group, slot, limit_s=seconds)
 
     async def _repeat(self, step: Step) -> None:
         loop = asyncio.get_running_loop()
@@ -136,6 +172,14 @@ class District:
                 self.feeds[step.feed or ""].feed.drop()
             case "lose_ends":
                 self.feeds[step.feed or ""].no_ends = bool(step.active)
+            case "duplicate":
+                self.feeds[step.feed or ""].feed.duplicate = bool(step.active)
+            case "delay":
+                self.feeds[step.feed or ""].feed.delay_s = step.seconds or 0.0
+            case "clock":
+                recorder = self.feeds[step.feed or ""]
+                assert isinstance(recorder, TrunkRecorder)
+                recorder.clock_offset_s = step.offset_s or 0.0
 
     def _press(self, step: Step) -> None:
         if step.feed is not None:
@@ -182,6 +226,7 @@ class District:
         self.zello.append(server)
         for phone in part.phones:
             self.phones[phone.name] = server.phone(phone.name, phone.channels)
+            self._channels[phone.name] = phone.channels or part.channels
 
     async def _start_repeater(self, stack: contextlib.AsyncExitStack, part: RepeaterPart) -> None:
         master = self.scenario.homebrew.master
@@ -201,6 +246,7 @@ class District:
         )
         self.repeaters[part.id] = repeater
         for radio in part.radios:
+            self._talkgroups[radio.id] = radio.talkgroups or ()
             self.radios[radio.id] = repeater.radio(
                 radio.id, radio.alias, talkgroups=radio.talkgroups
             )

@@ -177,6 +177,25 @@ class Control(_Part):
     port: Port = 0
 
 
+class PeakPart(_Part):
+    """From at_s on, for for_s, so many presses a second more."""
+
+    at_s: Seconds
+    for_s: Annotated[float, Field(gt=0)]
+    presses_s: Annotated[float, Field(gt=0, le=1000)]
+
+
+class Traffic(_Part):
+    """Everybody presses at random: radios on one of their talkgroups, or of these, phones on one of
+    their channels. presses_s: presses a second of all together; talk_s: mean length."""
+
+    presses_s: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    talk_s: Annotated[float, Field(gt=0)] = 10.0
+    talkgroups: tuple[DmrId, ...] = ()
+    peaks: tuple[PeakPart, ...] = ()
+    seed: int | None = None
+
+
 Action = Literal[
     "press",
     "release",
@@ -194,6 +213,9 @@ Action = Literal[
     "silence",
     "drop_feed",
     "lose_ends",
+    "duplicate",
+    "delay",
+    "clock",
 ]
 
 # What each action needs: the fields of one of the sets.
@@ -222,6 +244,9 @@ _NEEDS: dict[str, tuple[frozenset[str], ...]] = {
     "silence": (frozenset({"feed", "active"}),),
     "drop_feed": (frozenset({"feed"}),),
     "lose_ends": (frozenset({"feed", "active"}),),
+    "duplicate": (frozenset({"feed", "active"}),),
+    "delay": (frozenset({"feed", "seconds"}),),
+    "clock": (frozenset({"feed", "offset_s"}),),
 }
 _ALWAYS = frozenset({"at_s", "every_s", "action"})
 _BY_RADIO = frozenset({"press", "talk"})
@@ -248,6 +273,7 @@ class Step(_Part):
     ratio: Annotated[float, Field(ge=0, le=1)] | None = None
     feed: str | None = None
     unit: int | None = None
+    offset_s: float | None = None
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> Self:
@@ -270,6 +296,7 @@ class Scenario(_Part):
     zello: tuple[ZelloPart, ...] = ()
     feeds: Feeds = Feeds()
     timeline: tuple[Step, ...] = ()
+    traffic: Traffic | None = None
     control: Control = Control()
 
     @model_validator(mode="before")
@@ -422,6 +449,7 @@ def _disagreements(scenario: Scenario) -> list[tuple[Location, str]]:
         *_units_off_their_feeds(scenario),
         *_phones_off_their_channels(scenario),
         *_phones_pressed_off_their_channels(scenario),
+        *_hosts_whose_clock_is_set(scenario),
         *_unknown(scenario, "camera", (name for _, name in cameras)),
         *_unknown(scenario, "repeater", (number for _, number in repeaters)),
         *_unknown(scenario, "radio", (number for _, number in radios)),
@@ -429,6 +457,14 @@ def _disagreements(scenario: Scenario) -> list[tuple[Location, str]]:
         *_unknown(scenario, "feed", (name for _, name in feeds)),
         *_unknown(scenario, "channel", (name for part in scenario.zello for name in part.channels)),
     ]
+
+
+def _hosts_whose_clock_is_set(scenario: Scenario) -> Iterator[tuple[Location, str]]:
+    recorders = {part.name for part in scenario.feeds.trunk_recorders}
+    hosts = {part.name for part in scenario.feeds.mmdvm_hosts} - recorders
+    for index, step in enumerate(scenario.timeline):
+        if step.action == "clock" and step.feed in hosts:
+            yield ("timeline", index, "feed"), f"{step.feed} is no trunk-recorder: it has no clock"
 
 
 def _twice(named: Sequence[tuple[Location, str | int]]) -> Iterator[tuple[Location, str]]:
