@@ -8,6 +8,7 @@ import { createPurpose, type Purpose } from './live/purpose'
 import { createWall, type Wall } from './live/wall'
 import { detectAbilities, type Abilities } from './live/ways'
 import { createOrganizations, type Organizations } from './organizations/store'
+import { applyStatus, type StatusMessage } from './points/list'
 import { createPointNames, type PointNames } from './points/names'
 import { createRadio, type Radio } from './radio/store'
 import { createSession, type Session } from './session/session'
@@ -41,6 +42,7 @@ export function createConsole(): Console {
   const radio = createRadio(api, stream)
   const events = createEventLog(api, stream)
   const wall = createWall()
+  stream.on('point', (data) => void applyStatus(wall.state.places, data as StatusMessage))
   const patrol = createPatrol()
   const purpose = createPurpose(sessionStorage)
   let detected: Promise<Abilities> | null = null

@@ -37,6 +37,18 @@ describe('parseUnit', () => {
 })
 
 describe('parseMessage', () => {
+  it('reads the format of sound', () => {
+    const text = '{"type":"audio","codec":"mp4a.40.2","sample_rate_hz":16000,"channels":1,"description":"FAg="}'
+    expect(parseMessage(text)).toEqual({
+      type: 'audio',
+      codec: 'mp4a.40.2',
+      sampleRateHz: 16_000,
+      channels: 1,
+      description: new Uint8Array([0x14, 0x08]),
+    })
+    expect(parseMessage('{"type":"audio"}')).toBeNull()
+  })
+
   it('decodes the codec description', () => {
     const text = JSON.stringify({
       type: 'video',

@@ -112,6 +112,9 @@ describe('points', () => {
     expect(applyStatus(items, message)).toBe(true)
     expect(items[0]).toMatchObject({ status: 'offline', status_reason: 'timed out' })
     expect(applyStatus(items, { ...message, id: 'p2' })).toBe(false)
+    const places = [null, items[0] ?? null]
+    expect(applyStatus(places, { ...message, status: 'fault' })).toBe(true)
+    expect(places.map((place) => place?.status)).toEqual([undefined, 'fault'])
   })
 })
 

@@ -62,8 +62,8 @@ export function usePointList(api: Api, stream: EventStream, filter: Ref<PointFil
 }
 
 /** Writes a status message into the list. True when the list holds that point. */
-export function applyStatus(items: Point[], message: StatusMessage): boolean {
-  const index = items.findIndex(({ id }) => id === message.id)
+export function applyStatus(items: (Point | null)[], message: StatusMessage): boolean {
+  const index = items.findIndex((item) => item?.id === message.id)
   const point = items[index]
   if (!point) return false
   items[index] = {
