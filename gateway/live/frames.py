@@ -133,8 +133,11 @@ class LiveUnit:
 
     def frames(self) -> list[Message]:
         if self._frames is None:
-            self._frames = [frame_message(self.unit, VIDEO if self.video else AUDIO)]
+            self._frames = [self._frame()]
         return self._frames
+
+    def _frame(self) -> bytes:
+        return frame_message(self.unit, VIDEO if self.video else AUDIO)
 
     def fmp4(self) -> list[Message]:
         if self._fmp4 is None:
@@ -152,7 +155,8 @@ class LiveUnit:
                 self._fmp4_wire = b"".join(map(wire_frame, self.fmp4()))
             return self._fmp4_wire
         if self._frames_wire is None:
-            self._frames_wire = b"".join(map(wire_frame, self.frames()))
+            # The message itself is not kept: a group in memory holds its pictures often enough.
+            self._frames_wire = wire_frame(self._frame())
         return self._frames_wire
 
     def resumed(self) -> "LiveUnit":

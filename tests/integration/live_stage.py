@@ -72,13 +72,15 @@ class LiveGateway:
         self, point_id: str, transport: str = "frames", profile: str = "main", **options: Any
     ) -> connect:
         url = "ws" + self.path(point_id, transport, profile)
-        return connect(url, max_size=None, max_queue=None, compression=None, **options)
+        given = {"max_size": None, "max_queue": None, "compression": None, **options}
+        return connect(url, **given)
 
 
 @contextlib.asynccontextmanager
 async def gateway(
-    fleet: RtspFleet, settings: LiveSettings | None = None, port: int = 0
+    fleet: RtspFleet, settings: LiveSettings | None = None, port: int = 0, *, deflate: bool = False
 ) -> AsyncIterator[LiveGateway]:
+    """deflate: the server compresses messages, so frames cannot be written below it."""
     app = FastAPI()
     async with contextlib.AsyncExitStack() as stack:
         pool = await stack.enter_async_context(PicturePool())
@@ -89,7 +91,7 @@ async def gateway(
         config = uvicorn.Config(
             app,
             ws=WireProtocol,
-            ws_per_message_deflate=False,
+            ws_per_message_deflate=deflate,
             lifespan="off",
             log_config=None,
         )

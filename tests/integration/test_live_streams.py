@@ -89,6 +89,25 @@ async def test_fmp4_can_be_played(it: LiveGateway) -> None:
     assert [(picture.width, picture.height) for picture in pictures] == [(128, 96)] * 10
 
 
+@pytest.mark.parametrize("transport", ["frames", "fmp4"])
+@pytest.mark.parametrize("compression", [None, "deflate"])
+async def test_where_frames_may_be_changed_messages_go_through_the_server(
+    fleet: RtspFleet, transport: str, compression: str | None
+) -> None:
+    async with gateway(fleet, QUICK, deflate=True) as it:
+        async with it.view("gate", transport, compression=compression) as viewer:
+            texts, units = await texts_and_units(viewer, 8)
+            negotiated = [extension.name for extension in viewer.protocol.extensions]
+        assert negotiated == (["permessage-deflate"] if compression else [])
+        kinds = [text.get("type") or "mime" for text in texts]
+        assert kinds == (["video", "state"] if transport == "frames" else ["mime", "state"])
+        if transport == "frames":
+            assert [unit[0] & 1 for unit in units[:2]] == [1, 0]
+        else:
+            with av.open(io.BytesIO(b"".join(units)), format="mp4") as container:
+                assert len(list(container.decode(video=0))) == 7
+
+
 async def test_one_upstream_for_many_viewers_which_ends_after_the_last(
     it: LiveGateway, fleet: RtspFleet
 ) -> None:
