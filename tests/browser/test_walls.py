@@ -171,7 +171,7 @@ async def test_a_wall_comes_back_when_the_gateway_does(visitors: Visitors) -> No
     await page.context.set_offline(False)
     await expect(page.locator(LIVE)).to_have_count(9)
     await _all_paint(page, 3)
-    admin.forgive("ERR_INTERNET_DISCONNECTED|WebSocket")
+    admin.forgive("net::ERR_|WebSocket")
 
 
 async def test_a_patrol_turns_with_the_next_group_opened_before(visitors: Visitors) -> None:
