@@ -195,7 +195,8 @@ class Journal:
             for call in self._book.close_silent(datetime.now(UTC), self._loop.time()):
                 self._note_call("", call)
             if not self._lease.held:
-                self._keep_beside()
+                if self._lease.held_elsewhere:
+                    self._keep_beside()
                 continue
             try:
                 await self._load_positions()

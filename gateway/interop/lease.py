@@ -41,7 +41,7 @@ class BridgeLease:
         self._claim = 0
         self._won: list[Callable[[], None]] = []
         self._lost: list[Callable[[], None]] = []
-        bus.subscribe(bus.topics.bridge_lease(), self._heard, qos=1, apart=True)
+        bus.subscribe(bus.topics.bridge_lease(), self._heard, apart=True)
         bus.on_lost(self._forget)
 
     def on_won(self, callback: Callable[[], None]) -> None:
@@ -54,12 +54,17 @@ class BridgeLease:
         while True:
             await self._bus.connected.wait()
             if self.held and not self._must_claim_anew():
-                self._publish(self.bridge_epoch)
+                self._renew()
                 await asyncio.sleep(RENEW_EVERY_S)
             elif self._owner and not self.held and not self._silent():
                 await asyncio.sleep(LOOK_EVERY_S)
             else:
                 await self._try_to_win()
+
+    @property
+    def held_elsewhere(self) -> bool:
+        """Does another node bridge, as far as we hear?"""
+        return self._owner not in ("", self._me) and not self._silent()
 
     def _silent(self) -> bool:
         return self._loop.time() - self._heard_s >= LOST_AFTER_S
@@ -80,7 +85,8 @@ class BridgeLease:
         if self._owner and not self._silent():
             return
         self._claim = max(self._highest, self._highest_obeyed()) + 1
-        self._publish(self._claim)
+        payload = self._payload(self._claim)
+        self._bus.publish_retained(self._bus.topics.bridge_lease(), payload)
         await asyncio.sleep(CLAIM_ANSWERED_WITHIN_S)
 
     def _highest_obeyed(self) -> int:
@@ -88,14 +94,21 @@ class BridgeLease:
         said = [status.get("bridge_epoch") for status in self._presence.nodes().values()]
         return max((epoch for epoch in said if isinstance(epoch, int)), default=0)
 
-    def _publish(self, epoch: int) -> None:
-        payload = {
-            "node": self._bus.node,
-            "epoch": self._bus.epoch,
-            "bridge_epoch": epoch,
-            "ttl_ms": int(LOST_AFTER_S * 1000),
-        }
-        self._bus.publish_retained(self._bus.topics.bridge_lease(), encode(payload))
+    def _renew(self) -> None:
+        """The claim stays retained; what is retained anew, a broker stores before it passes it on,
+        and a busy one takes its time."""
+        payload = self._payload(self.bridge_epoch)
+        self._bus.publish(self._bus.topics.bridge_lease(), payload, qos=0, apart=True)
+
+    def _payload(self, epoch: int) -> bytes:
+        return encode(
+            {
+                "node": self._bus.node,
+                "epoch": self._bus.epoch,
+                "bridge_epoch": epoch,
+                "ttl_ms": int(LOST_AFTER_S * 1000),
+            }
+        )
 
     def _heard(self, _topic: str, payload: bytes) -> None:
         lease = decode(payload)

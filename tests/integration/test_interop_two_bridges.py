@@ -202,11 +202,13 @@ async def test_a_holder_that_is_cut_off_stops_by_itself_and_lets_its_states_go(
 ) -> None:
     async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
         await wait_until(lambda: one.held and air.healthy())
-        publish = one.bus.publish_retained
+        claim, renew = one.bus.publish_retained, one.lease._renew
         one.bus.publish_retained = lambda *_: True  # type: ignore[method-assign]
+        one.lease._renew = lambda: None  # type: ignore[method-assign]
         await wait_until(lambda: not one.held)
         assert not any("/patches/" in topic for topic in one.bus._states)
-        one.bus.publish_retained = publish  # type: ignore[method-assign]
+        one.bus.publish_retained = claim  # type: ignore[method-assign]
+        one.lease._renew = renew  # type: ignore[method-assign]
         await wait_until(lambda: one.held)
         await wait_until(lambda: air.shown()["bridge_epoch"] == one.lease.bridge_epoch)
 
