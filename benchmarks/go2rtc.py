@@ -77,7 +77,7 @@ def _running(program: str, urls: list[str]) -> Iterator[tuple[psutil.Process, in
         },
     }
     command = [program, "-config", json.dumps(config)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as child:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
         os.sched_setaffinity(child.pid, {CORE})
         try:
             _await_port(port)
