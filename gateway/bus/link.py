@@ -47,6 +47,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._socket: BufferedSocket | None = None
         self._flush_due = False
+        self._going_on = False
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[BusError] = self._loop.create_future()
         self._subscribing: dict[int, asyncio.Future[bool]] = {}
@@ -210,14 +211,24 @@ class Link:
         self._flush()
 
     def _read(self) -> None:
-        """What handlers published because of what came is written before anything else runs."""
+        """What handlers published because of what came is written before anything else runs. What
+        is left over has one turn of the loop each, however often the socket has more: else they
+        add up, and nothing else runs, not even the other connection."""
+        if self._going_on:
+            return
         for _ in range(PACKETS_AT_ONCE):
             self._client.loop_read()
             if self._flush_due:
                 self._flush()
             if self._socket is None or not self._socket.waiting:
                 return
-        self._loop.call_soon(self._read)
+        self._going_on = True
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._going_on = False
+        if self._socket is not None:
+            self._read()
 
     def _on_socket_close(self, _c: Any, _d: Any, closed: Any) -> None:
         if self._socket is not None and self._socket is closed:
