@@ -171,6 +171,8 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
             directory=directory,
             bridge=bridge,
             run_agents="agent" in roles,
+            outboxes=folder / "outbox",
+            tells_sites="api" in roles,
         )
         node = Node(
             settings=settings,

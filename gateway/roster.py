@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,10 +20,11 @@ from adapters.base import Adapter, RadioTraits
 from adapters.catalog import load as load_kind
 from adapters.errors import AdapterError
 from gateway.agents.budget import Budget
-from gateway.agents.build import radio_adapter
+from gateway.agents.build import radio_adapter, runs_at_site, split_secrets
 from gateway.agents.cameras import OpenSecret, device_adapter
 from gateway.agents.device import BoundPoint, DeviceAgent, StatusChange, StatusWriter
 from gateway.agents.fleet import Fleet
+from gateway.agents.outbox import Outbox
 from gateway.agents.radio import Channel, RadioAgent
 from gateway.agents.unrecognised import UnrecognisedLog
 from gateway.bus.client import Bus
@@ -75,7 +77,11 @@ class Agents:
 
 
 class Roster:
-    """roles: ``agent`` runs agents, ``bridge`` feeds the bridge; both where the role is ``all``."""
+    """roles: ``agent`` runs agents, ``bridge`` feeds the bridge; both where the role is ``all``.
+
+    outboxes: the folder where radio agents keep what the journal has not stored. tells_sites:
+    publish the systems' configs though no agents run here.
+    """
 
     def __init__(
         self,
@@ -87,6 +93,8 @@ class Roster:
         directory: Directory,
         bridge: Bridge | None,
         run_agents: bool,
+        outboxes: Path | None = None,
+        tells_sites: bool = False,
     ) -> None:
         self.agents = Agents()
         self._bus = bus
@@ -96,6 +104,8 @@ class Roster:
         self._directory = directory
         self._bridge = bridge
         self._run_agents = run_agents
+        self._outboxes = outboxes
+        self._tells_sites = tells_sites
         self.fleet = Fleet()
         # A radio system never waits for the cameras of a district that come back.
         self._radio_budget = Budget(RADIO_ATTEMPTS)
@@ -164,8 +174,9 @@ class Roster:
                 self._file.save(wanted.definitions)
             except OSError as error:
                 log.warning("definitions not saved", reason=str(error))
-        if self._run_agents:
+        if self._run_agents or self._tells_sites:
             self._publish_configs(wanted.systems)
+        if self._run_agents:
             await self._reconcile(wanted)
 
     # --- systems' retained config ---------------------------------------------------------------
@@ -189,6 +200,8 @@ class Roster:
             keys[device.device.id] = _device_key(device)
             starts[device.device.id] = functools.partial(self._device_agent, device)
         for system in wanted.systems:
+            if runs_at_site(system.system.settings):
+                continue
             keys[system.system.id] = _system_key(system)
             starts[system.system.id] = functools.partial(self._radio_agent, system)
         gone = [n for n, run in self._runs.items() if keys.get(n) != run.key]
@@ -263,7 +276,13 @@ class Roster:
             traits=traits_of(system.adapter),
             channels=tuple(_channel(channel) for channel in run.channels),
             budget=self._radio_budget,
+            outbox=self._outbox(system.id),
         )
+
+    def _outbox(self, system_id: str) -> Outbox | None:
+        if self._outboxes is None:
+            return None
+        return Outbox(self._bus, system_id, self._outboxes / f"{system_id}.db")
 
     # --- status, to the registry ----------------------------------------------------------------
 
@@ -281,6 +300,11 @@ class Roster:
 def _retire(agent: DeviceAgent | RadioAgent, wanted: _Wanted) -> None:
     """Clear what an agent said of points or channels that it has no longer."""
     if isinstance(agent, RadioAgent):
+        if any(
+            s.system.id == agent.system_id and runs_at_site(s.system.settings)
+            for s in wanted.systems
+        ):
+            agent.hand_over()
         agent.retire({(c.id, c.organization.path) for s in wanted.systems for c in s.channels})
     else:
         agent.retire({(p.id, p.org) for d in wanted.devices for p in _bound(d).values()})
@@ -403,11 +427,19 @@ def _channel(channel: channels.Channel) -> Channel:
 
 
 def _config(run: systems.RunningSystem) -> dict[str, Any]:
-    return {
-        "version": run.system.version,
-        "adapter": run.system.adapter,
+    """Whoever may read the bus reads this: the plain settings only where a site needs them."""
+    system = run.system
+    config = {
+        "version": system.version,
+        "adapter": system.adapter,
         "channels": [dataclasses.asdict(_channel(channel)) for channel in run.channels],
+        "org": system.organization.path,
+        "runs_at": "gateway",
     }
+    if runs_at_site(system.settings):
+        shown, _ = split_secrets(system.adapter, system.settings)
+        config |= {"runs_at": "site", "settings": shown}
+    return config
 
 
 def _bound(run: devices.RunningDevice) -> dict[str, BoundPoint]:

@@ -9,6 +9,9 @@ from adapters import catalog
 from adapters.base import Adapter
 from adapters.errors import InvalidSettings
 
+RUNS_AT = "runs_at"
+"""The setting of any radio system that says who runs it: ``gateway``, or ``site``."""
+
 
 def settings_model(kind: str) -> type[BaseModel]:
     """The settings model of an adapter kind. Raises: InvalidSettings for an unknown kind."""
@@ -60,5 +63,17 @@ def video_adapter(
 
 
 def radio_adapter(kind: str, settings: Mapping[str, Any], channels: Sequence[str]) -> Adapter:
-    """settings: shown and secret ones together. Raises: InvalidSettings."""
-    return catalog.load(kind)(checked(kind, settings), channels)
+    """settings: shown and secret ones together, and `runs_at`, which is ours. Raises:
+    InvalidSettings."""
+    runs_at_site(settings, kind)
+    own = {name: value for name, value in settings.items() if name != RUNS_AT}
+    return catalog.load(kind)(checked(kind, own), channels)
+
+
+def runs_at_site(settings: Mapping[str, Any], kind: str = "") -> bool:
+    """Is a system run by `hutong agent` at its site? Raises: InvalidSettings when a kind is given
+    and the setting is none."""
+    place = settings.get(RUNS_AT, "gateway")
+    if kind and place not in ("gateway", "site"):
+        raise InvalidSettings(f"{RUNS_AT}: must be gateway or site", device=kind)
+    return bool(place == "site")

@@ -5,6 +5,7 @@ are checked (its epoch, ours, their deadline) and carried out under a lease.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import uuid
@@ -19,6 +20,7 @@ from adapters.base import Adapter, Capability, RadioTraits
 from adapters.errors import AdapterError
 from gateway.agents import system_events
 from gateway.agents.lease import Leases
+from gateway.agents.outbox import Outbox, is_kept
 from gateway.agents.supervisor import Budget, Failure, Supervised
 from gateway.bus.client import Bus
 from gateway.bus.messages import CloudEvent, decode, encode_event, rfc3339
@@ -81,7 +83,8 @@ def _now() -> datetime:
 class RadioAgent:
     """One system. make: builds its adapter for a set of channel addresses.
 
-    org: slug path of the system's organisation. now_s: monotonic clock of the event loop.
+    org: slug path of the system's organisation. outbox: keeps occurrences until they are stored;
+    without one they are lost with the broker.
     """
 
     def __init__(
@@ -95,8 +98,10 @@ class RadioAgent:
         channels: tuple[Channel, ...],
         budget: Budget,
         on_health: Callable[[str, str, str], None] = lambda _system, _status, _reason: None,
+        outbox: Outbox | None = None,
     ) -> None:
         self.system_id = system_id
+        self.outbox = outbox
         self.unregistered: dict[str, int] = {}
         self.malformed = 0
         self._bus = bus
@@ -124,6 +129,10 @@ class RadioAgent:
 
     async def run(self) -> None:
         """Until cancelled; then everything is unkeyed, and its states are said to be idle."""
+        async with self.outbox or contextlib.nullcontext():
+            await self._run()
+
+    async def _run(self) -> None:
         topics = self._bus.topics
         for state in self._states.values():
             channel = state.channel
@@ -153,6 +162,11 @@ class RadioAgent:
         for state in self._states.values():
             if (state.channel.id, state.channel.org) not in kept:
                 self._bus.clear_state(self._state_topic(state.channel))
+
+    def hand_over(self) -> None:
+        """An agent elsewhere says the states of these channels from here on."""
+        for state in self._states.values():
+            self._bus.disown(self._state_topic(state.channel))
 
     # --- the air, outwards ----------------------------------------------------------------------
 
@@ -491,10 +505,21 @@ class RadioAgent:
             subject=subject,
             time=rfc3339(at),
             epoch=self._bus.epoch,
-            sequence=self._bus.next_sequence(self.system_id),
+            sequence=0,
             uptime_ms=self._bus.uptime_ms(),
             data=data,
         )
+
+    def _say(self, topic: str, event: CloudEvent) -> None:
+        """An occurrence sooner or later, anything else now or never. What is not sent takes no
+        number: the journal would wait for it."""
+        if self.outbox is not None and is_kept(event):
+            self.outbox.say(topic, event)
+        elif self._bus.connected.is_set():
+            sequence = self._bus.next_sequence(self.system_id)
+            self._bus.publish(topic, encode_event(dataclasses.replace(event, sequence=sequence)))
+        else:
+            self._bus.counters.dropped += 1
 
     def _publish_event(
         self, state: _ChannelState, kind: str, at: datetime, data: dict[str, Any]
@@ -502,7 +527,7 @@ class RadioAgent:
         channel = state.channel
         event = self._cloud_event(kind, channel.id, at, data)
         topic = self._bus.topics.org("channels", "event", channel.org, channel.id)
-        self._bus.publish(topic, encode_event(event))
+        self._say(topic, event)
 
     def _publish_system_event(self, event: seam.SystemEvent) -> None:
         described = system_events.told(event, self._talker)
@@ -511,7 +536,7 @@ class RadioAgent:
         kind, data = described
         cloud = self._cloud_event(kind, self.system_id, event.at, data)
         topic = self._bus.topics.org("systems", "event", self._org, self.system_id)
-        self._bus.publish(topic, encode_event(cloud))
+        self._say(topic, cloud)
 
     def _state_topic(self, channel: Channel) -> str:
         return self._bus.topics.org("channels", "state", channel.org, channel.id)
