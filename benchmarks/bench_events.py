@@ -27,9 +27,10 @@ from benchmarks import Row, report, row
 from gateway.agents.build import video_adapter
 from gateway.agents.device import BoundPoint, DeviceAgent
 from gateway.agents.fleet import Fleet
+from gateway.bus.address import BrokerAddress
 from gateway.bus.broker import EmbeddedBroker
 from gateway.bus.client import Bus
-from gateway.bus.link import BrokerAddress, connect
+from gateway.bus.link import connect
 from gateway.bus.messages import decode_event
 from gateway.bus.topics import Topics
 

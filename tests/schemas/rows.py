@@ -284,9 +284,7 @@ TABLES: dict[str, list[Row]] = {
         {"wall_id": known(81), "place": place, "point_id": point}
         for place, point in ((0, GATE), (3, CORNER))
     ],
-    "tours": [
-        {"id": known(82), "organization_id": STATION, "name": "夜巡", "dwell_s": 15, **MADE}
-    ],
+    "tours": [{"id": known(82), "organization_id": STATION, "name": "夜巡", "dwell_s": 15, **MADE}],
     "tour_groups": [
         {"tour_id": known(82), "position": turn, "name": name}
         for turn, name in enumerate(("一组", "二组"))
