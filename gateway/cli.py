@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -145,6 +146,21 @@ def serve(
     from gateway.app import run
 
     _run(lambda: run(settings, role))
+
+
+@app.command(short_help="One radio system's agent at a remote site.")
+def agent(
+    system: Annotated[str, typer.Option(help="Id of the radio system.")],
+    secrets: Annotated[
+        Path | None,
+        typer.Option(help="Its secret settings in TOML, mode 0600. [data dir: agent-SYSTEM.toml]"),
+    ] = None,
+) -> None:
+    """One radio system's agent at a remote site: needs the broker, not the database."""
+    settings = _settings()
+    from gateway.site import run
+
+    _run(lambda: run(settings, system, secrets))
 
 
 @app.command(
