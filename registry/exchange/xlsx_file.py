@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import python_calamine
-from openpyxl.reader.excel import ExcelReader
 
 from registry.exchange.records import Block, FileRefused, under_headers
 from registry.exchange.row_values import FORMULA
-from registry.exchange.shared_strings import CompactReader
 
 AT_ONCE_ROWS = 50_000
 AT_ONCE_CELLS = 2_000_000
@@ -70,7 +68,8 @@ def read_xlsx(path: Path) -> Iterator[Block]:
                 for each in archive.infolist()
                 if re.fullmatch(r"xl/worksheets/[^/]+\.xml", each.filename)
             }
-        order = _sheet_parts(path)
+        peculiar = any(each.merged or each.formulas for each in sheets.values())
+        order = _sheet_parts(path) if peculiar else {}
     except _UNREADABLE as error:
         if isinstance(error, FileRefused):
             raise
@@ -174,6 +173,9 @@ def _column(letters: bytes) -> int:
 
 def _sheet_parts(path: Path) -> dict[str, str]:
     """The part of each sheet by the sheet's name."""
+    # Most workbooks do without openpyxl, which takes as long to load as a small one to read.
+    from openpyxl.reader.excel import ExcelReader
+
     # By its file and not its name: uploads have names without a suffix.
     with path.open("rb") as file:
         workbook = ExcelReader(file, read_only=True)
@@ -217,6 +219,8 @@ def _at_once(path: Path) -> Iterator[tuple[str, Iterator[Sequence[Any]]]]:
 
 
 def _streamed(path: Path) -> Iterator[tuple[str, Iterator[Sequence[Any]]]]:
+    from registry.exchange.shared_strings import CompactReader
+
     with path.open("rb") as file, warnings.catch_warnings():
         # It warns of styles and validations that it leaves out, which nobody here wants.
         warnings.simplefilter("ignore")
