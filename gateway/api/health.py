@@ -58,6 +58,7 @@ def _figures(services: Services) -> Iterable[tuple[str, float]]:
     yield "hutong_live_upstreams", len(services.live.readers())
     yield "hutong_feed_dropped_total", services.feed.dropped
     yield from _interop_figures(services)
+    yield from _outbox_figures(services)
     yield from _fleet_figures(services)
     yield from _diagnosis_figures(services)
     yield from _media_server_figures(services)
@@ -75,6 +76,15 @@ def _interop_figures(services: Services) -> Iterable[tuple[str, float]]:
             yield f"hutong_journal_{name}_total", value
         yield "hutong_journal_waiting", journal.waiting
         yield "hutong_journal_behind_seconds", journal.behind_s()
+
+
+def _outbox_figures(services: Services) -> Iterable[tuple[str, float]]:
+    """Of the radio agents on this node: what they say until the journal has stored it."""
+    found = [agent.outbox for agent in services.systems.values() if agent.outbox is not None]
+    for name in ("kept", "released", "late", "again", "dropped"):
+        yield f"hutong_outbox_{name}_total", sum(getattr(each.counters, name) for each in found)
+    yield "hutong_outbox_waiting", sum(each.waiting for each in found)
+    yield "hutong_outbox_not_written", sum(bool(each.fault) for each in found)
 
 
 _FLEET_COUNTERS = frozenset({"attempts", "hellos", "brought_forward"})

@@ -188,6 +188,20 @@ async def test_an_acknowledgement_that_proves_nothing_releases_nothing(
         assert it.outbox.counters.again == 1
 
 
+async def test_what_the_broker_acknowledges_and_drops_is_said_again(
+    embedded_broker: RunningBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "AGAIN_S", 0.1)
+    async with site(embedded_broker, tmp_path / "trunk.db") as it:
+        with monkeypatch.context() as broker:
+            broker.setattr(it.bus, "publish", lambda *_: True)
+            it.text("dropped")
+        it.text("heard")
+        await wait_until(lambda: {"dropped", "heard"} <= set(texts(it.live)))
+        assert it.outbox.waiting == 2
+        assert it.outbox.counters.again >= 1
+
+
 async def test_a_full_outbox_loses_the_oldest_but_no_emergency_and_counts_them(
     embedded_broker: RunningBroker, tmp_path: Path
 ) -> None:
