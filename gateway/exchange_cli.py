@@ -1,6 +1,7 @@
 """`hutong import points` and `hutong export points`: their options. What they do is imported only
 when one of them runs."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -39,6 +40,8 @@ def add_exchange_commands(app: typer.Typer, settings: Callable[[], Settings]) ->
         ] = None,
     ) -> None:
         """CSV, XLSX or GeoJSON by suffix. Exit code 1: nothing was written; 3: a part was."""
+        # Rows go as they came, none refers to itself: looking for those that do takes a twentieth.
+        gc.disable()
         from gateway.exchange_commands import import_file, with_database
         from registry.exchange.coordinates import SYSTEMS
         from registry.exchange.files import format_of
