@@ -1,9 +1,7 @@
 import { parseMessage } from './frames'
+import { LiveEdge } from './liveEdge'
 import type { Player, PlayerEvents } from './player'
 
-// Measured on loopback: 0.3 s behind the live edge plays smoothly, 0.1 s stutters.
-const TARGET_LAG_S = 0.3
-const JUMP_LAG_S = 2
 const KEEP_S = 10
 const MOST_WAITING = 200
 
@@ -14,6 +12,8 @@ export class Fmp4Player implements Player {
   private url = ''
   private waiting: ArrayBuffer[] = []
   private mime = ''
+  private edge = new LiveEdge()
+  private endS = -1
   private closed = false
 
   constructor(
@@ -23,6 +23,10 @@ export class Fmp4Player implements Player {
     video.muted = true
     video.ontimeupdate = () => {
       if (video.videoWidth) events.picture(video.videoWidth, video.videoHeight)
+    }
+    video.onwaiting = () => {
+      const aheadS = this.endS - video.currentTime
+      if (!video.seeking) this.edge.stalled(performance.now() / 1000, aheadS)
     }
   }
 
@@ -53,7 +57,7 @@ export class Fmp4Player implements Player {
 
   close(): void {
     this.closed = true
-    this.video.ontimeupdate = null
+    this.video.ontimeupdate = this.video.onwaiting = null
     this.drop()
   }
 
@@ -94,20 +98,26 @@ export class Fmp4Player implements Player {
   private follow(buffer: SourceBuffer): void {
     const { video } = this
     const { buffered } = buffer
-    if (buffered.length === 0) return
-    const start = buffered.start(0)
-    const end = buffered.end(buffered.length - 1)
-    const lag = end - video.currentTime
-    if (lag > JUMP_LAG_S || video.currentTime < start) {
-      video.currentTime = Math.max(start, end - TARGET_LAG_S)
+    const last = buffered.length - 1
+    if (last < 0) return
+    const endS = buffered.end(last)
+    // While more waits to be added, its end is not where the stream is.
+    if (endS !== this.endS && !this.waiting.length && !video.seeking) {
+      this.endS = endS
+      const [startS, atS] = [buffered.start(last), video.currentTime]
+      const move = this.edge.grown({ startS, endS, atS, nowS: performance.now() / 1000 })
+      if (move.seekS !== null) video.currentTime = move.seekS
+      if (video.playbackRate !== move.rate) video.playbackRate = move.rate
     }
-    video.playbackRate = lag > TARGET_LAG_S * 2 ? 1.1 : 1
     if (video.paused) void video.play().catch(() => undefined)
+    const start = buffered.start(0)
     if (video.currentTime - start > KEEP_S * 2) buffer.remove(start, video.currentTime - KEEP_S)
   }
 
   private drop(): void {
     this.waiting = []
+    this.edge = new LiveEdge()
+    this.endS = -1
     this.buffer = null
     this.source = null
     this.mime = ''
