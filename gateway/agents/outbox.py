@@ -28,6 +28,10 @@ LATE_S = 5.0
 AGAIN_S = 10.0
 """Without an acknowledgement an occurrence is sent again after this, then twice that, …"""
 AGAIN_AT_MOST_S = 300.0
+PROBE_AGAIN_S = 2.0
+PROBE_AGAIN_AT_MOST_S = 20.0
+"""A broker that comes back may have nobody yet who hears: of what is late the oldest goes alone
+until something is acknowledged, or the rest would be stored before it."""
 TRUSTED_S = 25.0
 """The journal passes over what it did not hear for 30 s: an acknowledgement that comes longer after
 something was sent proves nothing of it."""
@@ -37,6 +41,7 @@ MOST_AGE_S = 7 * 86_400.0
 WINDOW = 1000
 """So many may wait for their acknowledgement before more of what waited is sent."""
 MOST_UNCONFIRMED = 200
+LOAD_AT_ONCE = 500
 LOOK_EVERY_S = 0.5
 WRITE_AGAIN_S = 2.0
 
@@ -104,6 +109,7 @@ class Outbox:
         self._size = 0
         self._next_key = 1
         self._lost_s = float("-inf")
+        self._heard = False
         self._loop = asyncio.get_running_loop()
         self._to_write, self._to_send = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -138,7 +144,7 @@ class Outbox:
 
     def say(self, topic: str, event: CloudEvent) -> None:
         """Keep an occurrence, and send it at once where that can be. event: without number."""
-        key = self._keep(topic, event, written=False)
+        key = self._keep(topic, event, len(encode_event(event)), written=False)
         self.counters.kept += 1
         self._unwritten.append(key)
         self._to_write.set()
@@ -146,10 +152,11 @@ class Outbox:
             self._send(key, self._loop.time())
         self._bound()
 
-    def _keep(self, topic: str, event: CloudEvent, *, written: bool, key: int = 0) -> int:
+    def _keep(
+        self, topic: str, event: CloudEvent, size: int, *, written: bool, key: int = 0
+    ) -> int:
         key = key or self._next_key
         self._next_key = key + 1
-        size = len(encode_event(event))
         self._entries[key] = _Entry(
             topic=topic,
             event=event,
@@ -201,6 +208,7 @@ class Outbox:
     def _on_lost(self) -> None:
         """Whatever is not acknowledged may be lost with the connection."""
         self._lost_s = self._loop.time()
+        self._heard = False
 
     async def _send_on(self) -> None:
         while True:
@@ -215,8 +223,13 @@ class Outbox:
     def _send_due(self) -> None:
         """In order, as far as the window goes."""
         now_s = self._loop.time()
+        probed = False
         for key in list(itertools.islice(self._entries, WINDOW)):
             entry = self._entries[key]
+            if not self._heard and self._is_late(entry, now_s):
+                if probed:
+                    continue
+                probed = True
             if entry.due_s > now_s and entry.sent_s > self._lost_s:
                 continue
             full = self._bus.unconfirmed >= MOST_UNCONFIRMED
@@ -228,16 +241,22 @@ class Outbox:
         entry = self._entries[key]
         if not entry.tries or now_s - entry.numbered_s > TRUSTED_S:
             self._number(key, entry, now_s)
-        late = entry.earlier_life or now_s - entry.heard_s > LATE_S
+        late = self._is_late(entry, now_s)
         topic = self._bus.topics.system_backlog(self._system_id) if late else entry.topic
         if not self._bus.publish(topic, encode_event(entry.event)):
             return False
         self.counters.late += late
         self.counters.again += entry.tries > 0
         entry.sent_s = now_s
-        entry.due_s = now_s + min(AGAIN_S * 2 ** min(entry.tries, 10), AGAIN_AT_MOST_S)
+        first_s, most_s = AGAIN_S, AGAIN_AT_MOST_S
+        if late and not self._heard:
+            first_s, most_s = PROBE_AGAIN_S, PROBE_AGAIN_AT_MOST_S
+        entry.due_s = now_s + min(first_s * 2 ** min(entry.tries, 10), most_s)
         entry.tries += 1
         return True
+
+    def _is_late(self, entry: _Entry, now_s: float) -> bool:
+        return entry.earlier_life or now_s - entry.heard_s > LATE_S
 
     def _number(self, key: int, entry: _Entry, now_s: float) -> None:
         """A new place in what this life of the agent says."""
@@ -266,6 +285,7 @@ class Outbox:
                 continue
             self._forget(key)
             self.counters.released += 1
+            self._heard = True
         self._to_send.set()
 
     # --- what is on disk ------------------------------------------------------------------------
@@ -277,9 +297,11 @@ class Outbox:
             self._has_fault(error)
             return
         for key, topic, payload in found:
+            if not key % LOAD_AT_ONCE:
+                await asyncio.sleep(0)  # others of this process are on the air
             try:
                 event = dataclasses.replace(decode_event(payload), sequence=0)
-                self._keep(topic, event, written=True, key=key)
+                self._keep(topic, event, len(payload), written=True, key=key)
             except ValueError as error:
                 log.error("outbox entry unreadable", system=self._system_id, reason=str(error))
                 self._gone.add(key)

@@ -23,7 +23,7 @@ from gateway.agents.lease import Leases
 from gateway.agents.outbox import Outbox, is_kept
 from gateway.agents.supervisor import Budget, Failure, Supervised
 from gateway.bus.client import Bus
-from gateway.bus.messages import CloudEvent, decode, encode_event, rfc3339
+from gateway.bus.messages import CloudEvent, decode, encode, encode_event, rfc3339
 
 log = structlog.get_logger("radio")
 
@@ -164,9 +164,12 @@ class RadioAgent:
                 self._bus.clear_state(self._state_topic(state.channel))
 
     def hand_over(self) -> None:
-        """An agent elsewhere says the states of these channels from here on."""
+        """An agent elsewhere says the states of these channels from here on; how we leave them is
+        said at once."""
         for state in self._states.values():
-            self._bus.disown(self._state_topic(state.channel))
+            topic = self._state_topic(state.channel)
+            self._bus.publish_retained(topic, encode(self._told_state(state)))
+            self._bus.disown(topic)
 
     # --- the air, outwards ----------------------------------------------------------------------
 
@@ -542,13 +545,15 @@ class RadioAgent:
         return self._bus.topics.org("channels", "state", channel.org, channel.id)
 
     def _publish_state(self, state: _ChannelState) -> None:
-        topic = self._state_topic(state.channel)
+        self._bus.set_state(self._state_topic(state.channel), self._told_state(state))
+
+    def _told_state(self, state: _ChannelState) -> dict[str, Any]:
         talk, keyed = state.talk, state.transmission is not None
         since = state.talk_since if talk else state.keyed_since if keyed else None
-        payload = {
+        return {
             "node": self._bus.node,
             "epoch": self._bus.epoch,
-            "sequence": self._bus.next_sequence(topic),
+            "sequence": self._bus.next_sequence(self._state_topic(state.channel)),
             "floor": "taken" if talk or keyed else "idle",
             "talker": self._talker(talk.talker) if talk else state.keyed_talker if keyed else "",
             "talker_alias": talk.talker_alias if talk else state.keyed_alias if keyed else "",
@@ -560,4 +565,3 @@ class RadioAgent:
             "health_reason": state.health_reason,
             "measured": state.measured,
         }
-        self._bus.set_state(topic, payload)
