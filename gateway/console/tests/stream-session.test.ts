@@ -32,7 +32,7 @@ class FakeSocket {
   }
 }
 const sockets = () => FakeSocket.all
-const jpegOnly: Abilities = { webcodecs: new Set(['jpeg'] as const), mse: new Set() }
+const jpegOnly: Abilities = { webcodecs: new Set(['jpeg'] as const), mse: new Set(), webrtc: new Set() }
 const point = {
   id: 'p',
   profiles: [
@@ -131,7 +131,7 @@ describe('a live session', () => {
   })
 
   it('takes another way when the one it chose turns out not to play', async () => {
-    const abilities: Abilities = { webcodecs: new Set(['h264'] as const), mse: new Set() }
+    const abilities: Abilities = { webcodecs: new Set(['h264'] as const), mse: new Set(), webrtc: new Set() }
     const one = { ...point, profiles: [{ ...point.profiles[0], codec: 'h264' }] } as Point
     const { view, session } = opened(undefined, abilities, one)
     await vi.waitFor(() => expect(sockets()).toHaveLength(1))

@@ -13,6 +13,7 @@ const profile = (name: string, codec: string): StreamProfile => ({
 const can = (webcodecs: Family[], mse: Family[] = []): Abilities => ({
   webcodecs: new Set<Family>(['jpeg', ...webcodecs]),
   mse: new Set(mse),
+  webrtc: new Set(),
 })
 const both = [profile('main', 'h265'), profile('sub', 'h264')]
 const written = (...given: Parameters<typeof waysOf>) =>

@@ -134,6 +134,8 @@ export interface LiveTicket {
   width: number
   height: number
   urls: { frames?: string; fmp4?: string; mjpeg?: string; whep?: string }
+  /** Null where no media server is set; token: null where it cannot be used for this view. */
+  media_server?: { token: string | null; reason: string } | null
 }
 
 export type Floor = 'idle' | 'taken' | 'busy'

@@ -117,13 +117,20 @@ export const en = {
       remove: 'Remove preset {name}',
     },
     phases: { opening: 'Opening…', live: 'Live', reconnecting: 'Reconnecting…', ended: 'Ended', paused: 'Paused' },
-    transports: { frames: 'Direct', fmp4: 'Buffered', jpeg: 'JPEG' },
+    transports: { frames: 'Direct', fmp4: 'Buffered', jpeg: 'JPEG', whep: 'WebRTC' },
     notice: {
       sub_instead: 'This browser cannot play the format of the main stream; this is the sub-stream.',
       jpeg: 'This browser cannot play the format of this camera; the gateway sends single pictures.',
       switch_failed: 'The other stream could not be opened; this one goes on.',
+      media_server: 'The media server gives this browser no picture; the gateway shows it itself.',
     },
-    noticeShort: { sub_instead: 'Sub-stream', jpeg: 'JPEG', switch_failed: 'Not switched', said: 'Note' },
+    noticeShort: {
+      sub_instead: 'Sub-stream',
+      jpeg: 'JPEG',
+      switch_failed: 'Not switched',
+      media_server: 'Gateway',
+      said: 'Note',
+    },
     reason: {
       network: 'The connection to the gateway broke.',
       silent: 'The gateway sends nothing.',

@@ -119,13 +119,20 @@ export const zh: Messages = {
       remove: '删除预置位 {name}',
     },
     phases: { opening: '正在打开…', live: '实时', reconnecting: '正在重连…', ended: '已结束', paused: '已暂停' },
-    transports: { frames: '直解', fmp4: '缓冲', jpeg: 'JPEG' },
+    transports: { frames: '直解', fmp4: '缓冲', jpeg: 'JPEG', whep: 'WebRTC' },
     notice: {
       sub_instead: '此浏览器无法播放主码流的编码格式，现显示子码流。',
       jpeg: '此浏览器无法播放该摄像机的编码格式，由网关转为图片显示。',
       switch_failed: '另一路码流无法打开，继续显示当前码流。',
+      media_server: '此浏览器无法从媒体服务器取得画面，改由网关直接提供。',
     },
-    noticeShort: { sub_instead: '子码流', jpeg: 'JPEG', switch_failed: '未切换', said: '提示' },
+    noticeShort: {
+      sub_instead: '子码流',
+      jpeg: 'JPEG',
+      switch_failed: '未切换',
+      media_server: '网关直供',
+      said: '提示',
+    },
     reason: {
       network: '与网关的连接中断。',
       silent: '网关没有发送数据。',

@@ -9,7 +9,17 @@ import { FramesPlayer } from './framesPlayer'
 import type { Player, PlayerEvents } from './player'
 import { afterClose, afterProblem, backoffMs, type Outcome } from './outcome'
 import type { Layer, Screen } from './screen'
-import { familyOf, plays, waysOf, type Abilities, type Transport, type Way } from './ways'
+import { WhepPlayer, type WhepEvents } from './whepPlayer'
+import {
+  familyOf,
+  plays,
+  waysOf,
+  whepOf,
+  type Abilities,
+  type Transport,
+  type Way,
+  type Whep,
+} from './ways'
 
 export type Phase = 'opening' | 'live' | 'reconnecting' | 'ended' | 'paused'
 
@@ -23,7 +33,7 @@ export interface LiveView {
   detail: string | null
   notice: string | null
   said: string | null
-  transport: Transport | null
+  transport: Transport | 'whep' | null
   profile: string
   width: number
   height: number
@@ -48,6 +58,8 @@ export interface LiveHooks {
 }
 
 const SILENCE_MS = 15_000
+/** So long a media server that failed is not tried again. */
+const WITHOUT_WHEP_MS = 60_000
 /** Ends after which not even the last picture may stay. */
 export const FORBIDDEN = new Set(['right_lost', 'forbidden', 'not_found', 'signed_out', 'purpose'])
 
@@ -73,7 +85,8 @@ export class LiveSession {
   readonly view = newView()
   private readonly stop = new AbortController()
   private readonly unusable = new Set<string>()
-  private player: Player | null = null
+  private player: Pick<Player, 'setAudible'> | null = null
+  private whepFailedMs = -Infinity
   private audible = false
   private upstreamLost = false
 
@@ -136,11 +149,19 @@ export class LiveSession {
       return afterProblem(error instanceof Problem ? error : new Problem(0, ''))
     }
     if (this.stop.signal.aborted) return { kind: 'next' }
+    const whep = whepOf(ticket, abilities)
+    const without = performance.now() - this.whepFailedMs < WITHOUT_WHEP_MS
+    if (whep && !without) {
+      const notice = way.notice === 'jpeg' ? null : way.notice
+      Object.assign(this.view, { transport: 'whep', notice, said: null, profile: ticket.profile })
+      return this.receive(whep)
+    }
     const address = way.transport === 'fmp4' ? ticket.urls.fmp4 : ticket.urls.frames
     // The ticket may know better than the list which codec it is.
     const known = familyOf(ticket.codec)
     if (!address || (known && !plays(abilities, way.transport, known))) return this.give(way)
-    const { transport, notice } = way
+    const { transport } = way
+    const notice = way.notice ?? (whep ? 'media_server' : null)
     Object.assign(this.view, { transport, notice, profile: ticket.profile })
     return this.play(way, socketUrl(address, way.transport))
   }
@@ -148,6 +169,32 @@ export class LiveSession {
   private give(way: Way): Outcome {
     this.unusable.add(nameOf(way))
     return { kind: 'next' }
+  }
+
+  /** Plays a media server's stream. Where that fails, the gateway's own ways are next. */
+  private receive(whep: Whep): Promise<Outcome> {
+    return new Promise((resolve) => {
+      this.upstreamLost = false
+      const layer = this.screen.add('video') as HTMLVideoElement
+      const finish = (outcome: Outcome) => {
+        this.stop.signal.removeEventListener('abort', aborted)
+        this.screen.retire(layer)
+        player.close()
+        this.player = null
+        resolve(outcome)
+      }
+      const aborted = () => finish({ kind: 'next' })
+      const failed = () => {
+        this.whepFailedMs = performance.now()
+        finish({ kind: 'next' })
+      }
+      const lost = (reason: string) => finish({ kind: 'retry', reason, detail: null, waitMs: 0 })
+      const events: WhepEvents = { ...this.eventsOf(layer, failed), lost }
+      const player = new WhepPlayer(layer, whep.url, whep.token, events)
+      this.player = player
+      player.setAudible(this.audible)
+      this.stop.signal.addEventListener('abort', aborted)
+    })
   }
 
   private play(way: Way, url: string): Promise<Outcome> {
@@ -186,7 +233,14 @@ export class LiveSession {
   }
 
   private playerOn(layer: Layer, unsupported: () => void): Player {
-    const events: PlayerEvents = {
+    const events = this.eventsOf(layer, unsupported)
+    return layer instanceof HTMLVideoElement
+      ? new Fmp4Player(layer, events)
+      : new FramesPlayer(layer, events)
+  }
+
+  private eventsOf(layer: Layer, unsupported: () => void): PlayerEvents {
+    return {
       picture: (width, height) => {
         this.screen.reveal(layer)
         this.picture(width, height)
@@ -194,9 +248,6 @@ export class LiveSession {
       sound: () => (this.view.sound = true),
       unsupported,
     }
-    return layer instanceof HTMLVideoElement
-      ? new Fmp4Player(layer, events)
-      : new FramesPlayer(layer, events)
   }
 
   private picture(width: number, height: number): void {

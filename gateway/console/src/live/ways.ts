@@ -1,13 +1,14 @@
-import type { Point, ProfileName } from '@/api/types'
+import type { LiveTicket, Point, ProfileName } from '@/api/types'
 
 /** How pictures reach the screen. `jpeg` is the frames WebSocket with pictures made by the gateway. */
 export type Transport = 'frames' | 'fmp4' | 'jpeg'
 export type Family = 'h264' | 'h265' | 'jpeg' | 'other'
 
-/** What this browser decodes: by WebCodecs, and by Media Source Extensions. */
+/** What this browser decodes: by WebCodecs, by Media Source Extensions, and by WebRTC. */
 export interface Abilities {
   webcodecs: ReadonlySet<Family>
   mse: ReadonlySet<Family>
+  webrtc: ReadonlySet<Family>
 }
 
 /** One way to play a point. notice: a code of `live.notice.*` that says why it is not the usual. */
@@ -15,6 +16,12 @@ export interface Way {
   transport: Transport
   profile: ProfileName
   notice: 'sub_instead' | 'jpeg' | null
+}
+
+/** A stream of a media server. */
+export interface Whep {
+  url: string
+  token: string
 }
 
 const CODECS: Record<'h264' | 'h265', string> = { h264: 'avc1.42e01e', h265: 'hvc1.1.6.L93.B0' }
@@ -41,7 +48,24 @@ export async function detectAbilities(): Promise<Abilities> {
     const mime = `video/mp4; codecs="${codec}"`
     if (typeof MediaSource === 'function' && MediaSource.isTypeSupported(mime)) mse.add(family)
   }
-  return { webcodecs, mse }
+  return { webcodecs, mse, webrtc: receivable() }
+}
+
+function receivable(): ReadonlySet<Family> {
+  const found = new Set<Family>()
+  if (typeof RTCPeerConnection !== 'function' || typeof RTCRtpReceiver !== 'function') return found
+  for (const { mimeType } of RTCRtpReceiver.getCapabilities('video')?.codecs ?? []) {
+    if (/^video\/h26[45]$/i.test(mimeType)) found.add(/4$/.test(mimeType) ? 'h264' : 'h265')
+  }
+  return found
+}
+
+/** Where a media server plays this ticket by WHEP, and what it wants to see; null where none does. */
+export function whepOf(ticket: LiveTicket, abilities: Abilities): Whep | null {
+  const { token } = ticket.media_server ?? {}
+  const family = familyOf(ticket.codec)
+  const can = family === null ? abilities.webrtc.size > 0 : abilities.webrtc.has(family)
+  return token && ticket.urls.whep && can ? { url: ticket.urls.whep, token } : null
 }
 
 /** Whether the browser plays the family by this transport; one that is not known may be tried. */
