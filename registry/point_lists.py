@@ -9,7 +9,7 @@ takes longer than running it. What it does, for owners that are few or many:
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +38,6 @@ from sqlalchemy import (
     union,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from registry import organizations, point_rules
@@ -145,11 +144,12 @@ def stamps(
     shape, values = _question(connection, principal, wanted, stamps=True)
     values |= _place(limit, cursor)
     found, total = _run(connection, _page_statement(shape), values)[0]
-    items = tuple(msgspec.json.decode(found, type=list[str]) if found else ())
+    # Each begins with its id; what an aggregate is given in order, it need not keep so.
+    items = sorted(msgspec.json.decode(found, type=list[str]) if found else ())
     more = len(items) > limit
     items = items[:limit]
     next_ = encode_cursor(items[-1][:_ID_LENGTH]) if more else None
-    return Page(items=items, next=next_, total=total)
+    return Page(items=tuple(items), next=next_, total=total)
 
 
 def stamped(connection: Connection, wanted: Iterable[str]) -> dict[str, Point]:
@@ -157,7 +157,7 @@ def stamped(connection: Connection, wanted: Iterable[str]) -> dict[str, Point]:
     out. Nobody's rights are looked at: they were, where the stamps came from."""
     ids = [each[:_ID_LENGTH] for each in wanted]
     statement = (
-        select(*COLUMNS, _stamp(_O.path, _O.name))
+        select(*COLUMNS, _stamp(connection.dialect.name))
         .join_from(POINTS, ORGANIZATIONS, _P.organization_id == _O.id)
         .where(_P.id.in_(ids))
     )
@@ -377,30 +377,42 @@ def _page_statement(shape: _Shape) -> _Statement:
 
 
 def _columns(
-    shape: _Shape,
-    owner_path: ColumnElement[str] = _O.path,
-    owner_name: ColumnElement[str] = _O.name,
+    shape: _Shape, of_owner: Callable[[ColumnElement[str]], ColumnElement[str]] = lambda each: each
 ) -> Iterator[ColumnElement[Any]]:
-    """`COLUMNS`, on SQLite as they can stand in JSON, each with a name of its own; or the stamp."""
+    """`COLUMNS`, on SQLite as they can stand in JSON, each with a name of its own; or the stamp.
+    of_owner: how a column of the owner is had."""
     if shape.stamps:
-        yield _stamp(owner_path, owner_name).label("stamp")
+        yield _stamp(shape.dialect, of_owner).label("stamp")
         return
-    owner = dict(zip(_OWNER, (owner_path, owner_name), strict=True))
     for number, column in enumerate(COLUMNS):
-        if shape.dialect == "sqlite" and number in _DEGREES:
+        if number in _OWNER:
+            yield of_owner(column).label(f"c{number}")
+        elif shape.dialect == "sqlite" and number in _DEGREES:
             exact = case((column.is_(None), None), else_=func.printf("%!.17g", column))
             yield exact.label(f"c{number}")
         else:
-            yield owner.get(number, column).label(f"c{number}")
+            yield column.label(f"c{number}")
 
 
-def _stamp(owner_path: ColumnElement[str], owner_name: ColumnElement[str]) -> ColumnElement[str]:
-    """SQL: a point's stamp. What agents see is no edit, and counts up no version."""
+def _stamp(
+    dialect: str, of_owner: Callable[[ColumnElement[str]], ColumnElement[str]] = lambda each: each
+) -> ColumnElement[str]:
+    """SQL: a point's stamp. PostgreSQL says which transaction wrote each row; for SQLite, what
+    changes with each write: what agents see is no edit, and counts up no version."""
+    if dialect == "postgresql":
+        parts = [_written_by("points"), of_owner(_written_by("organizations"))]
+    else:
+        parts = [cast(each, Text) for each in (_P.version, _P.updated_at, _P.status_since)]
+        parts += [_P.status, _P.status_reason, of_owner(_O.path), of_owner(_O.name)]
     mark: ColumnElement[str] = literal_column("'|'", Text())
-    whole = cast(_P.id, Text) + mark + cast(_P.version, Text) + mark + cast(_P.updated_at, Text)
-    for each in (_P.status, cast(_P.status_since, Text), _P.status_reason, owner_path, owner_name):
+    whole: ColumnElement[str] = cast(_P.id, Text)
+    for each in parts:
         whole = whole + mark + each
     return whole
+
+
+def _written_by(table: str) -> ColumnElement[str]:
+    return cast(literal_column(f"{table}.xmin"), Text)
 
 
 def _in_one_row(page: Select[Any], total: ColumnElement[int], shape: _Shape) -> _Statement:
@@ -409,12 +421,9 @@ def _in_one_row(page: Select[Any], total: ColumnElement[int], shape: _Shape) -> 
     an event loop and other readers beside it, it waits for it each time: that took longer than
     everything else."""
     if shape.stamps:
-        stamps = page.add_columns(_P.id.label("id")).subquery("page").c
-        listed = (
-            func.json_group_array(stamps.stamp)
-            if shape.dialect == "sqlite"
-            else cast(func.json_agg(aggregate_order_by(stamps.stamp, stamps.id)), Text)
-        )
+        stamp = page.subquery("page").c.stamp
+        in_json = func.json_group_array if shape.dialect == "sqlite" else func.json_agg
+        listed = cast(in_json(stamp), Text)
         return _compiled(select(listed, total.label("total")), shape.dialect)
     if shape.dialect == "postgresql":
         return _compiled(page.add_columns(total.label("total")), shape.dialect)
@@ -439,11 +448,12 @@ def _total_statement(shape: _Shape) -> _Statement:
 def _page_of_one(shape: _Shape) -> Select[Any]:
     """The page of a workroom, which is what most people ask for: one run through one index."""
     only = bindparam("only", type_=_O.id.type)
-    path, name = (
-        select(each).where(_O.id == only).scalar_subquery() for each in (_O.path, _O.name)
-    )
+
+    def of_owner(column: ColumnElement[str]) -> ColumnElement[str]:
+        return select(column).select_from(ORGANIZATIONS).where(_O.id == only).scalar_subquery()
+
     return (
-        select(*_columns(shape, path, name))
+        select(*_columns(shape, of_owner))
         .select_from(POINTS)
         .where(
             _P.organization_id == only,
