@@ -40,14 +40,15 @@ def add_exchange_commands(app: typer.Typer, settings: Callable[[], Settings]) ->
         ] = None,
     ) -> None:
         """CSV, XLSX or GeoJSON by suffix. Exit code 1: nothing was written; 3: a part was."""
-        # Rows go as they came, none refers to itself: looking for those that do takes a twentieth.
-        gc.disable()
+        gc.disable()  # what is loaded here stays, and looking at it again and again takes a while
         from gateway.exchange_commands import import_file, with_database
         from registry.exchange.coordinates import SYSTEMS
         from registry.exchange.files import format_of
         from registry.exchange.reasons import language_of
         from registry.exchange.records import FileRefused
 
+        gc.freeze()
+        gc.enable()
         language = language_of(os.environ.get("LC_ALL") or os.environ.get("LANG") or "")
         try:
             format_of(file.name)
