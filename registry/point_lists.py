@@ -423,7 +423,7 @@ def _in_one_row(page: Select[Any], total: ColumnElement[int], shape: _Shape) -> 
     if shape.stamps:
         stamp = page.subquery("page").c.stamp
         in_json = func.json_group_array if shape.dialect == "sqlite" else func.json_agg
-        listed = cast(in_json(stamp), Text)
+        listed: ColumnElement[Any] = cast(in_json(stamp), Text)
         return _compiled(select(listed, total.label("total")), shape.dialect)
     if shape.dialect == "postgresql":
         return _compiled(page.add_columns(total.label("total")), shape.dialect)
