@@ -57,6 +57,10 @@ export class Api {
     return this.all<Organization>('/organizations', {})
   }
 
+  changeOrganization(id: string, version: number, body: { purpose_required: boolean }) {
+    return this.http.patch<Organization>(`/organizations/${id}`, { body, version })
+  }
+
   points(filter: PointFilter, limit = 50, cursor: string | null = null, signal?: AbortSignal) {
     const query = { ...filter, limit, cursor }
     return this.http.get<Page<Point>>('/points', signal ? { query, signal } : { query })

@@ -31,12 +31,14 @@ export interface Counts {
 
 export interface Organization {
   id: string
+  version: number
   kind: 'district' | 'station' | 'workroom'
   name: string
   slug: string
   path: string
   parent: string | null
   jurisdiction: GeoPolygon | MultiPolygon | null
+  purpose_required: boolean
   counts: Counts
 }
 

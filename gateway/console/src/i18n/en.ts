@@ -39,6 +39,8 @@ export const en = {
     notFound: 'Not found, or not within your area.',
   },
   organizations: {
+    purpose: 'Ask for a purpose: {name}',
+    purposeHint: 'Whoever watches a camera of this organisation, or of one below it, has to say why.',
     title: 'Organisations',
     all: 'All I may see',
     points: 'points',

@@ -41,6 +41,8 @@ export const zh: Messages = {
     notFound: '不存在，或不在您的辖区内。',
   },
   organizations: {
+    purpose: '查看须填写事由：{name}',
+    purposeHint: '查看本机构及下级机构的摄像机画面时，必须填写事由。',
     title: '组织机构',
     all: '全部可见范围',
     points: '点位',
