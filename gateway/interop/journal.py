@@ -97,6 +97,7 @@ class Journal:
         self._writers: dict[str, Repeats] = {}
         self._positions: dict[str, Position] = {}
         self._told: dict[str, tuple[str, int]] = {}
+        self._let_go: dict[str, tuple[str, int]] = {}
         self._known_positions = False
         self._away = False
         self._wake = asyncio.Event()
@@ -195,6 +196,7 @@ class Journal:
             for call in self._book.close_silent(datetime.now(UTC), self._loop.time()):
                 self._note_call("", call)
             if not self._lease.held:
+                self._known_positions = False
                 if self._lease.held_elsewhere:
                     self._keep_beside()
                 continue
@@ -216,20 +218,34 @@ class Journal:
         """Somebody else writes; what they may not have written when they die, we have."""
         before_s = self._loop.time() - KEPT_BESIDE_S
         while self._spool and self._spool[0].heard_s < before_s:
-            self._took(self._spool.popleft())
+            gone = self._spool.popleft()
+            self._took(gone)
+            self._let_go[gone.system_id] = (gone.event.epoch, gone.event.sequence)
         ended = [key for key, (_, call) in self._calls.items() if call.ended_at is not None]
         for key in ended[:-BATCH] if len(ended) > BATCH else ():
             del self._calls[key]
 
     async def _load_positions(self) -> None:
-        """Where the journal got to before this process; asked once, when it begins to write."""
+        """Where the journal got to before this one began to write. What it heard before and let go
+        is not its to acknowledge: who wrote then may have died before they stored it."""
         if self._known_positions:
             return
-        for system_id, (epoch, sequence) in (await self._store.read(journal.positions)).items():
-            known = self._positions.get(system_id)
-            if known is None:
-                self._positions[system_id] = Position(epoch, sequence)
+        stored = await self._store.read(journal.positions)
+        for system_id, (epoch, sequence) in stored.items():
+            self._positions.setdefault(system_id, Position(epoch, sequence))
+        for system_id, (epoch, sequence) in self._let_go.items():
+            known = stored.get(system_id, ("", 0))
+            if known[0] != epoch or known[1] < sequence:
+                self._positions[system_id] = Position(*known)
+                self._hear_again(system_id)
+        self._let_go.clear()
         self._known_positions = True
+
+    def _hear_again(self, system_id: str) -> None:
+        for entry in self._spool:
+            if entry.system_id == system_id:
+                epoch, sequence = entry.event.epoch, entry.event.sequence
+                self._positions[system_id].heard(epoch, sequence, entry.heard_s, to_store=True)
 
     async def _write(self) -> None:
         """One batch, in order. Raises: DatabaseAway, and then nothing is lost."""

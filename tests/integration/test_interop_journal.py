@@ -284,3 +284,32 @@ async def test_who_takes_over_has_what_the_one_before_had_not_written(
                 await until_stored(standby, 1)
                 (found,) = await events_of(journal_store, type="text.message")
                 assert found.data["text"] == "while nobody writes"
+
+
+@ON_SQLITE
+async def test_what_a_standby_let_go_is_acknowledged_by_nobody(
+    embedded_broker: RunningBroker,
+    journal_store: Database,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who wrote then may have died before they stored it: the outbox must keep it."""
+    monkeypatch.setattr("gateway.interop.journal.KEPT_BESIDE_S", 0.0)
+    await database.write(fill)
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await wait_until(lambda: one.held and air.healthy())
+        acknowledged = acknowledgements(air)
+        async with party(embedded_broker, "two") as two:
+            standby = Journal(two.bus, two.lease, journal_store, database)
+            async with running(standby.run()):
+                received = two.bus.counters.received
+                air.say("text.message", text="let go")
+                await wait_until(lambda: two.bus.counters.received > received)
+                await wait_until(lambda: standby.waiting == 0)
+                one.task.cancel()
+                await wait_until(lambda: two.held)
+                air.say("text.message", text="written")
+                await until_stored(standby, 1)
+                await asyncio.sleep(1.5)  # long enough to acknowledge what should not be
+        assert acknowledged == []
+        assert (await journal_store.read(journal.positions)).get(TRUNK) is None

@@ -28,6 +28,16 @@ def test_a_gap_holds_back_until_it_is_filled_or_passed_over() -> None:
     assert (position.sequence(100.0 + GAP_S), position.skipped) == (11, 2)
 
 
+def test_gaps_are_passed_over_side_by_side() -> None:
+    position = Position("e", 0)
+    for number in range(2, 2_000, 2):
+        position.heard("e", number, number / 1000, to_store=False)
+    assert position.sequence(GAP_S) == 0
+    assert position.sequence(GAP_S + 1.0) == 1_000
+    assert position.sequence(GAP_S + 2.0) == 1_998
+    assert position.skipped == 999
+
+
 def test_another_life_of_the_writer_begins_at_nothing() -> None:
     position = Position("old", 900)
     position.heard("new", 1, 0.0, to_store=False)
