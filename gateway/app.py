@@ -7,24 +7,19 @@ cameras, without a database it goes on bridging; `/readyz` says which is away.
 import asyncio
 import contextlib
 import dataclasses
-import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib.metadata import version
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import Message, Receive, Scope, Send
 
 from adapters import events as seam
-from adapters.base import MediaSource
-from adapters.errors import Unreachable
 from gateway.access.audit import Audit
-from gateway.access.roles import may_see_clear, may_view
 from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
-from gateway.agents.cameras import Cameras, NoCamera
+from gateway.agents.cameras import Cameras
 from gateway.agents.diagnosis import DiagnosisRounds
 from gateway.agents.hello import follow_announcements
 from gateway.api import (
@@ -55,6 +50,7 @@ from gateway.api.background import Jobs
 from gateway.api.console import console_router
 from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
+from gateway.api.headers import SecurityHeaders
 from gateway.api.jwks import jwks_router
 from gateway.api.live import live_router
 from gateway.api.services import Services
@@ -69,13 +65,7 @@ from gateway.interop.directory import Directory
 from gateway.interop.feed import Feed
 from gateway.interop.journal import Journal, Retention
 from gateway.interop.lease import BridgeLease
-from gateway.live import LiveService, NoSource, View, Viewing
-from gateway.live.jpeg import jpeg_transform
-from gateway.live.masking import Masking
-from gateway.live.mediaserver import KeyRing, MediaServers
-from gateway.live.record import ViewingRecord
-from gateway.live.whep import WhepViews
-from gateway.privacy import covers_of, thumbnails_of
+from gateway.live.mediaserver import KeyRing
 from gateway.roster import Roster
 from gateway.settings import Settings
 from gateway.startup import (
@@ -89,23 +79,16 @@ from gateway.startup import (
     prepare_data_dir,
     sealer_of,
 )
-from gateway.vision import PicturePool, available
+from gateway.viewing import open_view, thumbnails_of
+from gateway.vision import available
 from registry import jobs as stored_jobs
-from registry import points as stored_points
-from registry import users as stored_users
-from registry.database import Connection, Database
-from registry.errors import DatabaseAway, DatabaseUnusable, NotFound
-from registry.partition import SYSTEM
+from registry.database import Database
+from registry.errors import DatabaseAway, DatabaseUnusable
 
 log = structlog.get_logger("gateway")
 
 API = "/api/v1"
 _RETRY_DATABASE_S = 2.0
-_CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
-    "form-action 'self'"
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,69 +255,36 @@ async def _application(
     stack: contextlib.AsyncExitStack, node: Node, sealer: Sealer, feed: Feed
 ) -> FastAPI:
     """All rooms of a node that serves the API; the stack closes them."""
-    database, roster = node.database, node.roster
+    database, roster, settings = node.database, node.roster, node.settings
     cameras = Cameras(database, sealer.open, roster.agents.devices)
-
-    async def open_media(point_id: str, profile: str) -> MediaSource:
-        try:
-            return await cameras.open_media(point_id, profile)
-        except (NoCamera, NotFound):
-            raise NoSource("this point has no camera") from None
-
-    async def ask_keyframe(point_id: str, profile: str) -> None:
-        try:
-            await cameras.request_keyframe(point_id, profile)
-        except (NoCamera, NotFound, DatabaseAway):
-            raise Unreachable("it cannot be asked now") from None
-
-    pictures = await stack.enter_async_context(PicturePool())
-    covers = await stack.enter_async_context(covers_of(database, cameras))
-    threads = max(2, (os.cpu_count() or 2) // 2)
-    masking = Masking(covers, await stack.enter_async_context(PicturePool(threads)))
-
-    record = await stack.enter_async_context(ViewingRecord(node.audit.store, database))
-    media: MediaServers | None = None
-
-    def opened(viewing: Viewing) -> None:
-        record.told(viewing)
-        if media is not None:
-            media.used_here(viewing.id)
-
-    live = await stack.enter_async_context(
-        LiveService(
-            open_media,
-            _rights(database),
-            evidence=cameras.stream_seen,
-            ask_keyframe=ask_keyframe,
-            masking=masking,
-            jpeg=jpeg_transform(pictures),
-            opened=opened,
-            closed=record.told,
-        )
+    view = await open_view(
+        stack,
+        database=database,
+        cameras=cameras,
+        store=node.audit.store,
+        node=node.bus.node,
+        settings=settings,
+        keys=KeyRing(sealer.derive),
     )
-    media = await _media_servers(stack, node, sealer, live, record)
-    peers = await stack.enter_async_context(WhepViews(live, node.settings.meets_peers_on))
-    folder = node.settings.data_dir / "imports"
-    background = Jobs(database, node=node.bus.node, folder=folder)
+    background = Jobs(database, node=node.bus.node, folder=settings.data_dir / "imports")
     stack.push_async_callback(background.close)
-    public_url = node.settings.public_url
     context = Context(
         database=database,
         access=node.access,
         audit=node.audit,
         sealer=sealer,
-        public_url=public_url,
+        public_url=settings.public_url,
     )
     services = Services(
         bus=node.bus,
         feed=feed,
         cameras=cameras,
-        live=live,
-        pictures=pictures,
-        covers=covers,
-        masking=masking,
-        record=record,
-        peers=peers,
+        live=view.live,
+        pictures=view.pictures,
+        covers=view.covers,
+        masking=view.masking,
+        record=view.record,
+        peers=view.peers,
         jobs=background,
         nudge=roster.nudge,
         systems=roster.agents.systems,
@@ -343,46 +293,11 @@ async def _application(
         history=node.history,
         bridge=node.bridge,
         journal=node.journal,
-        media=media,
+        media=view.media,
     )
     small = thumbnails_of(database, services.snapshots)
     services.thumbnails = await stack.enter_async_context(small)
     return build_app(context, services)
-
-
-async def _media_servers(
-    stack: contextlib.AsyncExitStack,
-    node: Node,
-    sealer: Sealer,
-    live: LiveService,
-    record: ViewingRecord,
-) -> MediaServers | None:
-    """The external media servers, where any is set; the stack closes them. Raises: CannotStart."""
-    settings, database = node.settings.media_servers, node.database
-    if settings is None:
-        return None
-
-    async def unmasked(point_id: str) -> bool:
-        point = await database.read(lambda c: stored_points.get(c, SYSTEM, point_id))
-        return not point.masked
-
-    servers = MediaServers(
-        settings,
-        live=live,
-        keys=KeyRing(sealer.derive),
-        node=node.bus.node,
-        allowed=_rights(database),
-        unmasked=unmasked,
-        opened=record.told,
-        closed=record.told,
-    )
-    try:
-        return await stack.enter_async_context(servers)
-    except OSError as error:
-        raise CannotStart(
-            f"what media servers read cannot be served ({error.strerror or error}): "
-            "set HUTONG_MEDIA_FEED_URL to a free port of this machine"
-        ) from None
 
 
 def build_app(context: Context, services: Services) -> FastAPI:
@@ -425,67 +340,13 @@ def build_app(context: Context, services: Services) -> FastAPI:
     app.include_router(jwks_router(KeyRing(context.sealer.derive)))
     app.include_router(console_router())
     install_middleware(app)
-    app.add_middleware(_SecurityHeaders, elsewhere=lambda: _elsewhere(services))
+    app.add_middleware(SecurityHeaders, elsewhere=lambda: _elsewhere(services))
     return app
 
 
-def _elsewhere(services: Services) -> str:
+def _elsewhere(services: Services) -> Iterable[str]:
     """Browsers ask media servers for what they are handed out."""
-    origins = services.media.origins if services.media is not None else []
-    return f"; connect-src 'self' {' '.join(origins)}" if origins else ""
-
-
-class _SecurityHeaders:
-    """Pure ASGI: nothing is buffered on its way. elsewhere: what else a page may connect to."""
-
-    def __init__(
-        self,
-        app: Callable[[Scope, Receive, Send], Awaitable[None]],
-        elsewhere: Callable[[], str] = lambda: "",
-    ) -> None:
-        self._app = app
-        self._elsewhere = elsewhere
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (
-                        b"content-security-policy",
-                        (_CONTENT_SECURITY_POLICY + self._elsewhere()).encode(),
-                    ),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"no-referrer"),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
-
-
-def _rights(database: Database) -> Callable[[View], Awaitable[bool]]:
-    """May a user see a point's picture so now? Raises: DatabaseAway when nobody can say."""
-
-    def ask(connection: Connection, view: View) -> bool:
-        principal = stored_users.principal_of(connection, view.user_id)
-        if principal is None:
-            return False
-        try:
-            point = stored_points.get(connection, principal, view.point_id)
-        except NotFound:
-            return False
-        hidden = view.clear and point.masked
-        clear = not hidden or may_see_clear(principal, point.organization.path)
-        return may_view(principal, point) and clear
-
-    async def allowed(view: View) -> bool:
-        return await database.read(lambda connection: ask(connection, view))
-
-    return allowed
+    return services.media.origins if services.media is not None else ()
 
 
 # --- running --------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from adapters.base import MediaSource
 from adapters.events import Outcome, Result, RtspSource, Secret
 from gateway.agents.ptz_lock import PtzLocks
 from gateway.api import PREFIX, views
-from gateway.app import _rights
 from gateway.live import LiveService, Transform, View
+from gateway.viewing import rights
 from registry import devices
 from registry.devices import NewDevice
 from registry.partition import SYSTEM
@@ -155,7 +155,7 @@ async def test_a_running_view_closes_within_five_seconds(
     point = registered.created[0].point_id
     dispatcher = await core_api.sign_in("dispatcher")
     receiver = await add_viewer(core_api, "receiver", "viewer", "d/s2")
-    async with LiveService(open_media, _rights(database)) as live:
+    async with LiveService(open_media, rights(database)) as live:
         core_api.app.state.services = types.SimpleNamespace(
             live=live,
             cameras=types.SimpleNamespace(execute=execute),
@@ -219,7 +219,7 @@ async def test_a_share_carries_no_clear_view_and_ptz_only_when_named(core_api: C
     me = (await receiver("GET", "/me")).body["id"]
     assert (await admin("PUT", f"/users/{me}/roles", roles)).status == 200
     core_api.app.include_router(views.router, prefix=PREFIX)
-    allowed = _rights(database)
+    allowed = rights(database)
     live = LiveService(nothing_opens, allowed, masking=nothing_is_made)
     core_api.app.state.services = types.SimpleNamespace(live=live, cameras=None, media=None)
     shared = body(**{"from": {"point": point}})
