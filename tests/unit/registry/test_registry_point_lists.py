@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
-from registry import organizations, point_lists, points
+from registry import organizations, point_lists, point_statements, points
 from registry.database import Connection
 from registry.identity import new_id, now
 from registry.models import POINTS
@@ -202,10 +202,10 @@ def test_a_search_reads_the_index_that_is_made_for_it(tree: Registry) -> None:
         who = viewer("d/a")
         shape, values = point_lists._question(connection, who, PointFilter(q="停车"))
         values |= {"after": "", "most": 51, "skipped": 50}
-        statement = point_lists._page_statement(shape)
-        explained = point_lists._Statement(
+        statement = point_statements.page_statement(shape)
+        explained = point_statements.Statement(
             f"EXPLAIN QUERY PLAN {statement.sql}", statement.names, statement.constants
         )
-        return "\n".join(str(row[3]) for row in point_lists._run(connection, explained, values))
+        return "\n".join(str(row[3]) for row in point_statements.run(connection, explained, values))
 
     assert "SEARCH points USING INDEX ix_points_search (organization_id=?)" in tree(plan)
