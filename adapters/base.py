@@ -73,7 +73,8 @@ class RadioTraits:
     show who talks; without it a text that names them goes before. receive_only: it cannot be
     keyed. advisory: it is told late that a talk is over, so any other member takes the floor from
     it. resource: what one talk occupies (``channel``, ``timeslot``). hold_s: how long a talk
-    lives unrefreshed. echo_s: how late our own key may come back.
+    lives unrefreshed. echo_s: how late our own key may come back. voice: the codecs that pass
+    both ways, as `VoiceHeard` and by `send_voice`; none where only events pass.
     """
 
     granting: Granting = Granting.LOCAL
@@ -86,6 +87,7 @@ class RadioTraits:
     resource: str = "channel"
     hold_s: float = 3.0
     echo_s: float = 0.2
+    voice: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,5 +198,12 @@ class Adapter(abc.ABC):
         raise NotSupported("this kind of device gives no media")
 
     async def send_voice(self, frames: AsyncIterator[VoiceFrame]) -> None:
-        """Voice of a transmission that is keyed; ends with it."""
+        """Send voice in a transmission that `KeyChannel` was `done` for, in place of silence.
+
+        frames: all carry that transmission, in a codec of `RadioTraits.voice`; others are passed
+        over. They come as they are heard, so late, lost, twice or out of order: the adapter
+        puts them in order and keeps the time. Returns when they end, or the transmission does;
+        that is not an error, nor is a transmission that is not there. Neither ending nor
+        cancelling this unkeys.
+        """
         raise NotSupported("this kind of system takes no voice")

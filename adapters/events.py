@@ -42,6 +42,45 @@ class Secret:
 NO_SECRET = Secret("")
 
 
+# --- voice ------------------------------------------------------------------------------------
+
+AMBE_DMR = "ambe+2"
+"""`VoiceFrame.codec` of DMR: 27 bytes are the 216 bits of one voice burst in the order of the air,
+that is three AMBE+2 frames of 72 bits with their error correction; 60 ms."""
+
+DRAIN_MS = 360
+"""What `UnkeyChannel.drain` may add to a transmission at most."""
+
+
+class VoiceFlag(enum.IntFlag):
+    """first, last: of the talk as it could be heard. lost: nothing could be heard, the payload is
+    empty. encrypted: only who has the key can make sense of the payload."""
+
+    FIRST = 1
+    LAST = 2
+    LOST = 4
+    ENCRYPTED = 8
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceFrame:
+    """A piece of talk.
+
+    transmission: the `stream` of a talk that was heard, or the transmission of a `KeyChannel`.
+    sequence: from 0, one for each piece of the talk, those that were lost too. media_time_us: from
+    the start of the talk to that of this piece. codec: such as `AMBE_DMR`; payload is in it.
+    flags: bits of `VoiceFlag`. A frame with `LAST` may be missing: the end of the talk says it too.
+    """
+
+    transmission: str
+    sequence: int
+    media_time_us: int
+    codec: str
+    duration_ms: int
+    flags: int
+    payload: bytes
+
+
 # --- what a device is -------------------------------------------------------------------------
 
 
@@ -352,6 +391,15 @@ class FloorIdle(ChannelEvent):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceHeard(ChannelEvent):
+    """A piece of the talk that a `FloorTaken` of this address began: after that one, and before
+    its `FloorIdle`. The transmission of the frame is that event's `stream`. Sent for channels
+    that are registered and for talks that are not the echo of ours; never kept for later."""
+
+    frame: VoiceFrame
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EmergencyRaised(ChannelEvent):
     unit: str
     unit_alias: str = ""
@@ -402,9 +450,15 @@ class KeyChannel(Command):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class UnkeyChannel(Command):
-    """End our transmission. One that is not there is `done`."""
+    """End our transmission. One that is not there is `done`.
+
+    drain: voice that was given to `send_voice` is sent first, `DRAIN_MS` at most; the command is
+    `done` at once all the same. For the regular end of a talk only. Whatever else wants the
+    channel meanwhile cuts it short: a key, a radio, the same command without `drain`.
+    """
 
     transmission: str
+    drain: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -521,16 +575,3 @@ class RtspSource:
     transport: str = "tcp"
     certificate_sha256: str = ""
     allow_basic: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class VoiceFrame:
-    """A piece of talk. media_time_us counts from the start of the talk; payload is in codec."""
-
-    transmission: str
-    sequence: int
-    media_time_us: int
-    codec: str
-    duration_ms: int
-    flags: int
-    payload: bytes

@@ -115,6 +115,8 @@ def _traits(adapter: type[Adapter]) -> Iterator[str]:
         yield "A talk of its own can be ended from outside."
     if traits.advisory:
         yield "It is told late that a talk is over, and so never holds the floor against others."
+    if traits.voice:
+        yield f"Voice passes both ways, as {', '.join(f'`{codec}`' for codec in traits.voice)}."
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -525,6 +525,11 @@ class ListeningContract(AdapterContract):
         assert adapter.traits is not None, "a radio system says its traits"
         assert adapter.traits.receive_only == (Capability.KEY not in adapter.capabilities)
 
+    def test_it_says_which_voice_it_passes(self) -> None:
+        adapter = self.peer().adapter
+        assert adapter.traits is not None, "a radio system says its traits"
+        assert bool(adapter.traits.voice) == (Capability.VOICE in adapter.capabilities)
+
 
 class RadioContract(ListeningContract):
     """What holds for those that can be keyed besides. `peer` gives a `RadioPeer`."""
