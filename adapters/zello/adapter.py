@@ -44,6 +44,12 @@ class ZelloAdapter(Adapter):
     _session: Session | None = None
     _refresh_token: str = ""
 
+    def take_over(self, before: Adapter) -> None:
+        """The refresh token: where the auth token has run out meanwhile, nothing else lets us back
+        in. It stands for one account at one server."""
+        if isinstance(before, ZelloAdapter) and _account(before) == _account(self):
+            self._refresh_token = before._refresh_token
+
     async def run(self, emit: Emit) -> None:
         """Log on, emit `Online`, report until cancelled.
 
@@ -53,13 +59,12 @@ class ZelloAdapter(Adapter):
         if not self.channels:
             message = "no channel is registered, and Zello lets nobody log on without one"
             raise InvalidSettings(message, device=self.settings.endpoint)
-        try:
-            await self._connect(emit, self._refresh_token)
-        except AuthenticationFailed:
-            if not self._refresh_token:
-                raise
+        token = self._refresh_token
+        failure, refused = await self._connect(emit, token)
+        if refused and token:
             self._refresh_token = ""  # it has run out; the account itself may still be good
-            await self._connect(emit, "")
+            failure, _ = await self._connect(emit, "")
+        raise failure
 
     async def execute(self, command: Command) -> Outcome:
         """Key, unkey, send a text. Raises: Unreachable while there is no connection; TimedOut."""
@@ -76,7 +81,11 @@ class ZelloAdapter(Adapter):
         await session.unkey(command.transmission)
         return DONE
 
-    async def _connect(self, emit: Emit, refresh_token: str) -> None:
+    async def _connect(self, emit: Emit, refresh_token: str) -> tuple[AdapterError, bool]:
+        """What ended the connection, and whether that was the answer to the logon.
+
+        Raises: AdapterError when there is no connection at all.
+        """
         endpoint = self.settings.endpoint
         async with aiohttp.ClientSession() as http:
             link = Link(await _open(http, endpoint), endpoint)
@@ -98,7 +107,7 @@ class ZelloAdapter(Adapter):
                 if session is not None:
                     await self._end(session)
                 await link.socket.close()
-        raise failure
+        return failure, session.refused
 
     async def _serve(self, session: Session, refresh_token: str) -> AdapterError:
         """Gives, and does not raise, what ends the connection: a task group would wrap it."""
@@ -115,6 +124,10 @@ class ZelloAdapter(Adapter):
     async def _end(self, session: Session) -> None:
         self._session = None
         await session.close()
+
+
+def _account(adapter: ZelloAdapter) -> tuple[str, str]:
+    return adapter.settings.endpoint, adapter.settings.username
 
 
 async def _open(http: aiohttp.ClientSession, endpoint: str) -> aiohttp.ClientWebSocketResponse:

@@ -41,13 +41,15 @@ logger = logging.getLogger(__name__)
 LOGON_S = 10.0
 FIRST_STATUS_S = 10.0
 
+_PASSES = frozenset({"internal server error", "server closed connection"})
 _CONNECTION_ENDS = frozenset({"server closed connection", "not logged in"})
 
 
 class Session:
     """Reads what the server says and tells it as events; executes commands meanwhile.
 
-    hold_s: a stream without packets for so long is lost.
+    hold_s: a stream without packets for so long is lost. refused: the server does not take what we
+    log on with.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Session:
         hold_s: float,
         tasks: asyncio.TaskGroup,
     ) -> None:
+        self.refused = False
         self._loop = asyncio.get_running_loop()
         self._link = link
         self._settings = settings
@@ -104,7 +107,8 @@ class Session:
             raise TimedOut(message, device=self._link.device) from None
         response = answer.result()
         if response.error:
-            raise self._logon_refused(response.error)
+            self.refused = response.error not in _PASSES
+            raise self._logon_refused(response.error, auth_token)
         return response.refresh_token
 
     async def read(self) -> AdapterError:
@@ -123,10 +127,11 @@ class Session:
         self._timers.clear()
         await self._outgoing.stop_all()
 
-    def _logon_refused(self, error: str) -> AdapterError:
+    def _logon_refused(self, error: str, auth_token: str) -> AdapterError:
         device = self._link.device
         if error == "not authorized":
-            message = f"the server refused the account {self._settings.username!r} or its token"
+            message = f"the server refused the account {self._settings.username!r}: "
+            message += _what_to_mend(auth_token)
             return AuthenticationFailed(message, device=device)
         if error == "not enough params":
             message = "the server misses a password or token; complete the settings"
@@ -323,6 +328,15 @@ class Session:
             callback()
 
         self._timers[name] = self._loop.call_at(at_s, fire)
+
+
+def _what_to_mend(auth_token: str) -> str:
+    if not auth_token:
+        return "check name and password"
+    ends = wire.token_ends(auth_token)
+    if ends is not None and ends <= now():
+        return f"its auth_token ran out at {ends:%Y-%m-%d %H:%M} UTC, make a new one"
+    return "check name, password and auth_token"
 
 
 def now() -> datetime:

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import struct
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 AUDIO = 0x01
@@ -227,6 +228,16 @@ def _recipient(document: dict[str, Any]) -> str:
     """``for`` is absent or false when all on the channel are meant."""
     value = document.get("for")
     return value if isinstance(value, str) else ""
+
+
+def token_ends(auth_token: str) -> datetime | None:
+    """When an auth token (a JWT) runs out; None for one that does not say, or is none."""
+    try:
+        claims = auth_token.split(".")[1]
+        padded = claims + "=" * (-len(claims) % 4)
+        return datetime.fromtimestamp(json.loads(base64.urlsafe_b64decode(padded))["exp"], UTC)
+    except (LookupError, ValueError, TypeError, OverflowError, OSError, RecursionError):
+        return None
 
 
 # --- to the server ----------------------------------------------------------------------------

@@ -79,8 +79,6 @@ class DeviceAgent:
         self._report = report
         self._device: tuple[str, str] | None = None
         self._sources: dict[str, _Seen] = {}
-        self._make = make
-        self._latest: Adapter | None = None
         self._identity: seam.Identity | None = None
         self._refused: AdapterError | None = None
         self._unrecognised = unrecognised or UnrecognisedLog().note
@@ -90,7 +88,7 @@ class DeviceAgent:
         self._no_stream: dict[str, tuple[str, asyncio.TimerHandle]] = {}
         self._supervised = Supervised(
             device_id,
-            self._made,
+            make,
             budget=fleet.budget,
             on_event=self._on_event,
             on_failure=self._on_failure,
@@ -137,14 +135,6 @@ class DeviceAgent:
         for point in before.values():
             if (point.id, point.org) not in kept:
                 self._bus.clear_state(self._state_topic(point))
-
-    def _made(self) -> Adapter:
-        """The next adapter; it goes on with what the one before it has at the device."""
-        adapter = self._make()
-        if self._latest is not None:
-            adapter.take_over(self._latest)
-        self._latest = adapter
-        return adapter
 
     def stream_seen(self, point_id: str, error: AdapterError | None) -> bool:
         """The stream of a point opened, or did not; whether the point is one of this device.

@@ -51,12 +51,12 @@ class Failure:
 class Supervised:
     """Keeps one adapter running until cancelled.
 
-    make: builds the adapter anew for each attempt. on_event gets all that it emits; on_failure is
-    told of each end. `adapter` is the one that is online, else None. steadiness: where one is
-    given, a device that flaps is told by `on_flapping` once, and its `Online` and `SourceStatus`
-    are held back until it has stayed. attempt_limit_s: an attempt that is not online by then is
-    ended; without it it goes on outside the budget (a radio system may have to be waited for).
-    on_back: called when it is online after it was away.
+    make: builds the adapter anew for each attempt; it takes over from the one before it. on_event
+    gets all that it emits; on_failure is told of each end. `adapter` is the one that is online,
+    else None. steadiness: where one is given, a device that flaps is told by `on_flapping` once,
+    and its `Online` and `SourceStatus` are held back until it has stayed. attempt_limit_s: an
+    attempt that is not online by then is ended; without it it goes on outside the budget (a radio
+    system may have to be waited for). on_back: called when it is online after it was away.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Supervised:
         self.final = False
         self.on_back: Callable[[], None] = lambda: None
         self._make = make
+        self._latest: Adapter | None = None
         self._budget = budget
         self._on_event = on_event
         self._on_failure = on_failure
@@ -195,7 +196,7 @@ class Supervised:
         """Run an adapter to its end; the attempt holds a slot of the budget until it is online."""
         self._called = False
         try:
-            adapter = self._make()
+            adapter = self._made()
         except AdapterError as error:
             return error
         except Exception as error:  # settings of another version, a secret of another key
@@ -221,6 +222,13 @@ class Supervised:
                 running.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await running
+
+    def _made(self) -> Adapter:
+        adapter = self._make()
+        if self._latest is not None:
+            adapter.take_over(self._latest)
+        self._latest = adapter
+        return adapter
 
     async def _until_online(self, running: asyncio.Future[Any]) -> None:
         online: asyncio.Future[Any] = asyncio.ensure_future(self._online.wait())

@@ -4,7 +4,7 @@ import hmac
 import itertools
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -29,7 +29,8 @@ class ZelloServer:
     accounts: passwords by username. channels: their names; names not here are answered as the
     service answers what it cannot find. port: 0 for a free one, then in `url`. require_token: as
     consumer Zello, which wants an auth or refresh token; without it as Zello Work. ping_s: time
-    between WebSocket pings, and for the pong. ready_delay_s: from logon to channel status.
+    between WebSocket pings, and for the pong. ready_delay_s: from logon to channel status. clock:
+    seconds since 1970, by which auth tokens run out.
 
     Faults, to be set at any time: refuse_logon and refuse_start hold the error text to answer
     with; silent takes everything and says nothing.
@@ -45,12 +46,14 @@ class ZelloServer:
         require_token: bool = False,
         ping_s: float = 30.0,
         ready_delay_s: float = 0.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.accounts = dict(accounts)
         self.host, self.port = host, port
         self.require_token = require_token
         self.ping_s = ping_s
         self.ready_delay_s = ready_delay_s
+        self.clock = clock
         self.log = Log()
         self.channels = {name: Channel(name, self.log) for name in channels}
         self.phones: dict[str, Phone] = {}
@@ -110,6 +113,10 @@ class ZelloServer:
             session.abort()
         return len(dropped)
 
+    def forget_tokens(self) -> None:
+        """Every refresh token that was given out is worth nothing from now on."""
+        self._refresh.clear()
+
     def say_error(self, text: str) -> None:
         """Send on_error to every connection."""
         for session in self.sessions:
@@ -151,7 +158,7 @@ class ZelloServer:
         if self.require_token and not (logon.auth_token or logon.refresh_token):
             raise Refused(ErrorText.NOT_ENOUGH_PARAMS)
         if logon.auth_token:
-            wire.check_token(logon.auth_token, time.time())
+            wire.check_token(logon.auth_token, self.clock())
         username = self._named(logon)
         self._replace(username)
         return username
@@ -159,9 +166,9 @@ class ZelloServer:
     def _named(self, logon: wire.Logon) -> str:
         """Who a refresh token, a password or nothing but an auth token stands for."""
         refreshed = self._refresh.get(logon.refresh_token)
-        if logon.refresh_token and refreshed is None:
+        if logon.refresh_token and (refreshed is None or logon.username not in ("", refreshed)):
             raise Refused(ErrorText.NOT_AUTHORIZED)
-        if refreshed is not None and not logon.password and logon.username in ("", refreshed):
+        if refreshed is not None and not logon.password:
             return refreshed
         if not logon.username and logon.auth_token:
             return f"anonymous{self.next_message()}"

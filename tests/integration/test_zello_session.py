@@ -265,7 +265,7 @@ async def test_the_same_adapter_comes_back_with_its_refresh_token_or_without() -
             await gateway.get(Online, number)
             await gateway.stop()
             if number == 1:
-                server._refresh.clear()  # the tokens run out
+                server.forget_tokens()
         assert len(server.log.of(Kind.LOGON)) == 3
         assert len(server.log.of(Kind.LOGON_REFUSED)) == 1
 

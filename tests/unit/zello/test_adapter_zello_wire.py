@@ -231,3 +231,12 @@ def test_any_bytes_give_a_packet_or_a_located_error(data: bytes) -> None:
     else:
         if isinstance(packet, wire.AudioPacket) and packet.packet_id == 0:
             assert wire.encode_audio(packet.stream_id, packet.opus) == data
+
+
+@given(st.text() | st.from_regex(r"[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*", fullmatch=True))
+@example("e30.bnVsbA.x")
+@example("e30.eyJleHAiOjFlMzA5fQ.x")
+@example("e30.eyJleHAiOiIxIn0.x")
+def test_any_auth_token_has_an_end_or_none(token: str) -> None:
+    ends = wire.token_ends(token)
+    assert ends is None or ends.tzinfo is not None
