@@ -32,6 +32,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "is a formula without a stored value: open and save the file, or paste values",
         "是没有结果的公式：请打开并保存文件，或粘贴为数值",
     ),
+    "error_cell": (
+        "is an error of the spreadsheet: put its formula right, or paste values",
+        "是表格中的错误值：请修正公式，或粘贴为数值",
+    ),
     "half_position": ("longitude and latitude go together", "经度和纬度必须同时填写"),
     "twice": ("is also in row {rows}", "与第 {rows} 行重复"),
     "ambiguous": (
@@ -90,6 +94,19 @@ FILE_TEXTS: Mapping[str, tuple[str, str]] = {
     "doctype": (
         "holds a document type, which no spreadsheet program writes",
         "含有文档类型声明，正常的表格软件不会写入",
+    ),
+    "old_workbook": (
+        "an old workbook (.xls), or one with a password: save it as .xlsx without one",
+        "是旧版工作簿（.xls）或有密码保护：请另存为没有密码的 .xlsx",
+    ),
+    "too_many_rows": (
+        "a row says that it is below row {most}, where sheets end",
+        "有一行的行号大于 {most}，超出工作表的范围",
+    ),
+    "too_many_peculiar": (
+        "more than {most} cells are formulas without a stored value, or errors: open and save the"
+        " file, or paste values",
+        "超过 {most} 个单元格是没有结果的公式或错误值：请打开并保存文件，或粘贴为数值",
     ),
     "too_many_merged": ("more than {most} merged cells", "合并单元格超过 {most} 个"),
     "no_feature": (

@@ -1,5 +1,6 @@
 """What one cell says of a point, or the reason why it cannot. No I/O."""
 
+import dataclasses
 import json
 import math
 import re
@@ -17,6 +18,17 @@ from registry.point_rules import CATEGORIES, OWNERSHIPS
 Cell = str | int | float | bool | date | datetime | None
 FORMULA = object()
 """A cell that holds a formula whose result was not stored."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ErrorCell:
+    """A cell of a workbook that holds an error. text: such as ``#REF!``."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
 
 _OWNERSHIP_NAMES = {
     "public_security": ("公安", "公安机关", "一类"),
@@ -63,6 +75,8 @@ def read_cell(field: str, cell: Any) -> Any:
     """
     if cell is FORMULA:
         raise CellRefused("formula")
+    if isinstance(cell, ErrorCell):
+        raise CellRefused("error_cell")
     if field == "attributes" and isinstance(cell, dict):
         return _attributes(cell)
     if field == "code":

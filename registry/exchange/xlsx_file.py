@@ -9,14 +9,14 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import python_calamine
 
 from registry.exchange.records import Block, FileRefused, under_headers
-from registry.exchange.row_values import FORMULA
+from registry.exchange.row_values import FORMULA, ErrorCell
 
 AT_ONCE_ROWS = 50_000
 AT_ONCE_CELLS = 2_000_000
@@ -28,16 +28,37 @@ SMALL_BYTES = 64 << 20
 MAX_PARTS = 10_000
 MAX_MERGED_CELLS = 1_000_000
 
+MAX_PECULIAR_CELLS = 200_000
+"""Formulas without a result, and errors; where each is, is kept in memory."""
+MAX_SHEET_ROWS = 1_048_576
+
 _BLOCK = 1 << 20
-_ROW = re.compile(rb"<(?:\w+:)?row\b")
-_CELL = re.compile(rb'r="([A-Z]{1,3})([0-9]{1,7})"')
-"""Begins with what is looked for letter by letter, which is three times as quick as a pattern."""
-_EMPTY_FORMULA = re.compile(
-    rb'<c\b[^>]*?\br="([A-Z]{1,3})([0-9]{1,7})"[^>]*>\s*'
-    rb"<f\b(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
+_DECLARED = tuple(
+    each.encode(encoding)
+    for each in ("<!DOCTYPE", "<!ENTITY")
+    for encoding in ("utf-8", "utf-16-le", "utf-16-be")
 )
+_WIDE = (b"\xff\xfe", b"\xfe\xff", b"<\x00", b"\x00<")
+"""How UTF-16 begins, in which python-calamine finds no cells."""
+_ROW = re.compile(rb"<(?:\w+:)?row\b")
+_CELL = re.compile(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"(?: (?:s|t|cm|vm|ph)="[^"<>]*")*[ \t\r\n]*/?>')
+"""A cell as all usual programs write it. The pattern begins with what is looked for letter by
+letter, which is three times as quick as any other."""
+_OPENED = tuple(b"<c" + end for end in (b" ", b">", b"/", b"\t", b"\r", b"\n"))
+_PREFIXED = re.compile(rb"<[\w.-]*:c[ \t\r\n>/]")
+_EMPTY_FORMULA = re.compile(
+    rb'<(?:\w+:)?c\b([^>]*?\br="([A-Z]{1,3})([0-9]{1,7})"[^>]*)>\s*'
+    rb"<(?:\w+:)?f\b(?:[^>]*/>|[^>]*>[^<]*</(?:\w+:)?f>)\s*"
+    rb"(<(?:\w+:)?v(?:\s*/>|>\s*</(?:\w+:)?v>))?\s*</(?:\w+:)?c>"
+)
+_ERROR = re.compile(
+    rb'<(?:\w+:)?c\b([^>]*\bt="e"[^>]*)>(?:\s*<(?:\w+:)?f\b(?:[^>]*/>|[^>]*>[^<]*</(?:\w+:)?f>))?'
+    rb"\s*<(?:\w+:)?v>([^<]{1,40})<"
+)
+_PLACE = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
 _MERGED = re.compile(
-    rb'<mergeCell\b[^>]*?\bref="([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})"'
+    rb'<(?:\w+:)?mergeCell\b[^>]*?\bref="([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})"'
 )
 _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, python_calamine.CalamineError, KeyError, ValueError),
@@ -48,11 +69,14 @@ _UNREADABLE = (
 
 @dataclasses.dataclass(slots=True)
 class _Found:
-    """What going through the parts found. formulas, merged: by position, 0-based (row, column)."""
+    """What going through a part found. cells: of the area they lie in. peculiar: `FORMULA` and
+    errors, by 0-based (row, column), as merged areas are. is_plain: whether all cells were seen;
+    only then is it known how much memory they take at once."""
 
     rows: int = 0
     cells: int = 0
-    formulas: set[tuple[int, int]] = dataclasses.field(default_factory=set)
+    is_plain: bool = True
+    peculiar: dict[tuple[int, int], Any] = dataclasses.field(default_factory=dict)
     merged: list[tuple[int, int, int, int]] = dataclasses.field(default_factory=list)
 
 
@@ -62,27 +86,32 @@ def read_xlsx(path: Path) -> Iterator[Block]:
     Raises: FileRefused for what is no workbook, or unpacks to too much.
     """
     try:
+        _refuse_old(path)
         with zipfile.ZipFile(path) as archive:
             _check_sizes(archive)
-            sheets = {
-                each.filename: _go_through(archive, each)
-                for each in archive.infolist()
-                if re.fullmatch(r"xl/worksheets/[^/]+\.xml", each.filename)
-            }
-        peculiar = any(each.merged or each.formulas for each in sheets.values())
+            # Any part can be a sheet, if the workbook says so.
+            parts = {each.filename: _go_through(archive, each) for each in archive.infolist()}
+        peculiar = any(each.merged or each.peculiar for each in parts.values())
         order = _sheet_parts(path) if peculiar else {}
     except _UNREADABLE as error:
         if isinstance(error, FileRefused):
             raise
         raise FileRefused("no_workbook", why=error) from None
-    if not sheets:
+    if not any(name.startswith("xl/worksheets/") for name in parts):
         raise FileRefused("no_sheets")
     small = all(
-        each.rows <= AT_ONCE_ROWS and each.cells <= AT_ONCE_CELLS for each in sheets.values()
+        each.is_plain and each.rows <= AT_ONCE_ROWS and each.cells <= AT_ONCE_CELLS
+        for each in parts.values()
     )
     for name, rows in _guarded(_at_once(path) if small else _streamed(path)):
-        found = sheets.get(order.get(name, ""), _Found())
+        found = parts.get(order.get(name, ""), _Found())
         yield from under_headers(name, _filled(rows, found))
+
+
+def _refuse_old(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(_OLE)) == _OLE:
+            raise FileRefused("old_workbook")
 
 
 def _check_sizes(archive: zipfile.ZipFile) -> None:
@@ -101,10 +130,6 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
             raise FileRefused("packed_too_tightly", part=each.filename, most=MAX_RATIO)
         if "sharedStrings" in each.filename and each.file_size > MAX_STRINGS_BYTES:
             raise FileRefused("too_much_text", most=MAX_STRINGS_BYTES >> 20)
-        if not each.filename.startswith("xl/worksheets/") and each.filename.endswith(
-            (".xml", ".rels")
-        ):
-            _check_part(archive, each)
 
 
 def _blocks(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -114,14 +139,8 @@ def _blocks(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Iterator[bytes]:
             yield block
 
 
-def _check_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
-    for number, block in enumerate(_blocks(archive, part)):
-        if number == 0:
-            _refuse_doctype(block)
-
-
 def _refuse_doctype(begin: bytes) -> None:
-    if b"<!DOCTYPE" in begin or b"<!ENTITY" in begin:
+    if any(each in begin for each in _DECLARED):
         raise FileRefused("doctype")
 
 
@@ -133,20 +152,20 @@ def _go_through(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> _Found:
     for number, block in enumerate(_blocks(archive, part)):
         if number == 0:
             _refuse_doctype(block)
+            found.is_plain = not block.startswith(_WIDE)
         text = rest + block
-        cut = text.rfind(b"<row")
+        cut = max(text.rfind(b"<row"), text.rfind(b":row"))
         cut = cut if cut > 0 else max(text.rfind(b"</c>") + 4, len(text) - _BLOCK)
         done, rest = text[:cut], text[cut:]
         for chunk in (done,) if len(block) == _BLOCK else (done, rest):
             found.rows += chunk.count(b"<row") or len(_ROW.findall(chunk))
             if count_cells:
                 cells = _CELL.findall(chunk)
+                found.is_plain = found.is_plain and _is_plain(chunk, len(cells))
                 last_row = max(last_row, *map(int, {row for _, row in cells}), 0)
                 last_column = max(last_column, *map(_column, {name for name, _ in cells}), 0)
-            if b"<f" in chunk:
-                for letters, row in _EMPTY_FORMULA.findall(chunk):
-                    found.formulas.add((int(row) - 1, _column(letters)))
-            if b"<mergeCell " in chunk:
+            _note_peculiar(found, chunk)
+            if b"mergeCell " in chunk:
                 _note_merged(found, chunk)
         if len(block) < _BLOCK:
             rest = b""
@@ -154,6 +173,29 @@ def _go_through(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> _Found:
     # A sheet too large to look at each cell is streamed anyway.
     found.cells = last_row * (last_column + 1) if count_cells else AT_ONCE_CELLS + 1
     return found
+
+
+def _is_plain(chunk: bytes, cells: int) -> bool:
+    """Whether so many cells are all there are. python-calamine takes memory for the whole area in
+    which cells lie, and ends the process where there is not enough; so each must have been seen."""
+    if sum(map(chunk.count, _OPENED)) != cells:
+        return False
+    return b":c" not in chunk or _PREFIXED.search(chunk) is None
+
+
+def _note_peculiar(found: _Found, chunk: bytes) -> None:
+    if b"<f" in chunk or b":f" in chunk:
+        for tag, letters, row, value in _EMPTY_FORMULA.findall(chunk):
+            # A text of no letters is a result too.
+            if not (value and b't="str"' in tag):
+                found.peculiar[int(row) - 1, _column(letters)] = FORMULA
+    if b't="e"' in chunk:
+        for tag, value in _ERROR.findall(chunk):
+            if place := _PLACE.search(tag):
+                error = ErrorCell(value.decode(errors="replace").strip())
+                found.peculiar[int(place[2]) - 1, _column(place[1])] = error
+    if len(found.peculiar) > MAX_PECULIAR_CELLS:
+        raise FileRefused("too_many_peculiar", most=MAX_PECULIAR_CELLS)
 
 
 def _note_merged(found: _Found, chunk: bytes) -> None:
@@ -231,14 +273,23 @@ def _streamed(path: Path) -> Iterator[tuple[str, Iterator[Sequence[Any]]]]:
         try:
             for sheet in workbook.worksheets:
                 sheet.reset_dimensions()
-                yield sheet.title, iter(sheet.iter_rows(values_only=True))
+                yield sheet.title, _up_to_the_end(sheet.title, sheet.iter_rows(values_only=True))
         finally:
             workbook.close()
 
 
+def _up_to_the_end(name: str, rows: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """Rows of a sheet, unless one says that it is further down than sheets reach: openpyxl gives
+    an empty row for each that is not there."""
+    for number, row in enumerate(rows):
+        if number >= MAX_SHEET_ROWS:
+            raise FileRefused("too_many_rows", name, most=MAX_SHEET_ROWS)
+        yield row
+
+
 def _filled(rows: Iterator[Sequence[Any]], found: _Found) -> Iterator[Sequence[Any]]:
-    """Rows with merged values everywhere and `FORMULA` where a result is missing."""
-    if not found.merged and not found.formulas:
+    """Rows with merged values everywhere, and with what is peculiar in its place."""
+    if not found.merged and not found.peculiar:
         yield from rows
         return
     starts: dict[tuple[int, int], Any] = {}
@@ -247,7 +298,7 @@ def _filled(rows: Iterator[Sequence[Any]], found: _Found) -> Iterator[Sequence[A
         for number in range(box[0], box[2] + 1):
             of_row.setdefault(number, []).append(box)
     lost: dict[int, list[int]] = {}
-    for number, column in found.formulas:
+    for number, column in found.peculiar:
         lost.setdefault(number, []).append(column)
     for number, row in enumerate(rows):
         boxes, columns = of_row.get(number, ()), lost.get(number, ())
@@ -257,7 +308,7 @@ def _filled(rows: Iterator[Sequence[Any]], found: _Found) -> Iterator[Sequence[A
         width = max([len(row), *(box[3] + 1 for box in boxes), *(each + 1 for each in columns)])
         cells = [*row, *[None] * (width - len(row))]
         for column in columns:
-            cells[column] = FORMULA
+            cells[column] = found.peculiar[number, column]
         for box in boxes:
             top_left = starts.setdefault(box[:2], cells[box[1]] if number == box[0] else None)
             cells[box[1] : box[3] + 1] = [top_left] * (box[3] - box[1] + 1)

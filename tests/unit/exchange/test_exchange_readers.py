@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from registry.exchange import xlsx_file
 from registry.exchange.files import FORMATS, Format, format_of, read_records
 from registry.exchange.records import FileRefused, Record
-from registry.exchange.row_values import FORMULA
+from registry.exchange.row_values import FORMULA, ErrorCell
 
 
 def read(path: Path, content: bytes | str, kind: Format = "csv") -> list[Record]:
@@ -208,6 +208,103 @@ def test_a_cell_far_away_does_not_fill_the_memory(tmp_path: Path) -> None:
     book.save(path)
     records = list(read_records(path, "xlsx"))
     assert [(each.row, each.cells[0]) for each in records] == [(2, "a"), (1_048_576, None)]
+
+
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+
+
+def text_cell(attributes: str, text: str) -> str:
+    return f'<c {attributes} t="inlineStr"><is><t>{text}</t></is></c>'
+
+
+def sheet_of(*rows: str) -> str:
+    return f'<worksheet xmlns="{MAIN}"><sheetData>{"".join(rows)}</sheetData></worksheet>'
+
+
+@pytest.mark.parametrize(
+    "far",
+    [
+        "r='XFD1048576'",
+        'r = "XFD1048576"',
+        'r="xfd1048576"',
+        'r="&#88;FD1048576"',
+        'r="A2" r="XFD1048576"',
+        "",
+    ],
+)
+def test_no_cell_far_away_is_overlooked(tmp_path: Path, far: str) -> None:
+    """python-calamine would ask for 550 GB and end the process."""
+    name = text_cell('r="A1"', "name")
+    rows = (
+        f'<row r="1">{name}</row>',
+        f'<row r="1048576">{text_cell(far, "far")}</row>',
+    )
+    content = changed(workbook([["name"]]), SHEET, sheet_of(*rows).encode())
+    try:
+        records = read(tmp_path, content, "xlsx")
+    except FileRefused as refused:
+        assert "duplicate attribute" in refused.text()
+    else:
+        assert [each.row for each in records] == [1_048_576]
+
+
+def test_a_sheet_may_be_any_part(tmp_path: Path) -> None:
+    rows = ('<row r="1"><c r="A1" t="str"><v>name</v></c></row>', '<row r="2"><c r="XFD1048576"/>')
+    content = changed(workbook([["name"]]), "xl/theme/theme1.xml", sheet_of(*rows).encode())
+    target = (b"/xl/worksheets/sheet1.xml", b"/xl/theme/theme1.xml")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        related = archive.read("xl/_rels/workbook.xml.rels")
+    assert target[0] in related
+    content = changed(content, "xl/_rels/workbook.xml.rels", related.replace(*target))
+    with pytest.raises(FileRefused, match="cannot be read"):
+        read(tmp_path, content, "xlsx")
+
+
+def test_a_sheet_in_utf16_is_read(tmp_path: Path) -> None:
+    text = '<?xml version="1.0" encoding="UTF-16"?>' + sheet_of(
+        f"<row>{text_cell('', '名称')}</row>", f"<row>{text_cell('', '甲')}</row>"
+    )
+    content = changed(workbook([["name"]]), SHEET, text.encode("utf-16"))
+    assert [each.cells for each in read(tmp_path, content, "xlsx")] == [("甲",)]
+
+
+def test_a_row_below_the_end_of_sheets_is_refused(tmp_path: Path) -> None:
+    rows = f'<row r="99999999999999">{text_cell("", "name")}</row>'
+    content = changed(workbook([["name"]]), SHEET, sheet_of(rows).encode())
+    with pytest.raises(FileRefused, match="1048576"):
+        read(tmp_path, content, "xlsx")
+
+
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("prefix", ["", "x:"])
+def test_errors_are_no_texts_and_empty_results_no_errors(tmp_path: Path, prefix: str) -> None:
+    rows = (
+        '<row r="1"><c r="A1" t="str"><v>name</v></c><c r="B1" t="str"><v>place</v></c>'
+        '<c r="C1" t="str"><v>lon</v></c></row>',
+        '<row r="2"><c r="A2" t="e"><f>Z!A1</f><v>#REF!</v></c>'
+        '<c r="B2" t="str"><f>""</f><v></v></c><c r="C2"><f>1+1</f><v></v></c></row>',
+    )
+    text = sheet_of(*rows)
+    if prefix:
+        text = text.replace("<", f"<{prefix}").replace(f"<{prefix}/", f"</{prefix}")
+        text = text.replace("xmlns=", "xmlns:x=")
+    content = changed(workbook([["name"]]), SHEET, text.encode())
+    (record,) = read(tmp_path, content, "xlsx")
+    assert (record.cells[0], record.cells[1] or "") == (ErrorCell("#REF!"), "")
+    assert record.cells[2] is FORMULA
+
+
+def test_too_many_formulas_without_results_refuse_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xlsx_file, "MAX_PECULIAR_CELLS", 2)
+    with pytest.raises(FileRefused, match="without a stored value"):
+        read(tmp_path, workbook([["name"], ["=1"], ["=2"], ["=3"]]), "xlsx")
+
+
+def test_an_old_workbook_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileRefused, match="save it as"):
+        read(tmp_path, bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600), "xlsx")
 
 
 def collection(*features: object) -> str:
