@@ -184,15 +184,15 @@ def stamp(
     """SQL: a point's stamp. PostgreSQL says which transaction wrote each row; for SQLite, what
     changes with each write: what agents see is no edit, and counts up no version."""
     if dialect == "postgresql":
-        parts = [_written_by("points"), of_owner(_written_by("organizations"))]
-    else:
-        parts = [cast(each, Text) for each in (_P.version, _P.updated_at, _P.status_since)]
-        parts += [_P.status, _P.status_reason, of_owner(_O.path), of_owner(_O.name)]
-    mark: ColumnElement[str] = literal_column("'|'", Text())
-    whole: ColumnElement[str] = cast(_P.id, Text)
-    for each in parts:
-        whole = whole + mark + each
-    return whole
+        mark: ColumnElement[str] = literal_column("'|'", Text())
+        whole: ColumnElement[str] = cast(_P.id, Text)
+        for each in (_written_by("points"), of_owner(_written_by("organizations"))):
+            whole = whole + mark + each
+        return whole
+    parts = (_P.id, _P.updated_at, _P.status_since, _P.status, _P.status_reason)
+    # In one go: each || would copy all that stands before it.
+    pattern = literal_column(f"'{'|'.join(['%s'] * (len(parts) + 2))}'", Text())
+    return func.printf(pattern, *parts, of_owner(_O.path), of_owner(_O.name), type_=Text())
 
 
 def _written_by(table: str) -> ColumnElement[str]:
@@ -333,12 +333,12 @@ def _wanted(shape: Shape) -> Iterator[ColumnElement[bool]]:
     for name in shape.counted:
         yield _P[name] == bindparam(name, type_=_P[name].type)
     for number in range(shape.words):
-        # A subquery, or the word would be put in lower case again for every row.
-        word = select(func.lower(bindparam(f"word{number}", type_=Text()))).scalar_subquery()
+        word = bindparam(f"word{number}", type_=Text())
         if shape.dialect == "sqlite":
             yield func.instr(_P.search, word) > 0
         else:
-            yield _P.search.like(word)
+            # A subquery, or the word would be put in lower case again for every row.
+            yield _P.search.like(select(func.lower(word)).scalar_subquery())
     if shape.box:
         side = functools.partial(bindparam, type_=Double())
         yield _P.latitude.between(side("south"), side("north"))

@@ -2,12 +2,14 @@
 
 import unicodedata
 from collections.abc import Sequence
+from string import ascii_lowercase, ascii_uppercase
 
 from sqlalchemy import Column, ColumnElement, and_, or_
 
 from registry.errors import Invalid
 
 MAX_TERM = 100
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 def matching(text: str, columns: Sequence[Column[str]]) -> ColumnElement[bool]:
@@ -33,6 +35,11 @@ def words(text: str) -> list[str]:
     if not found or len(text) > MAX_TERM:
         raise Invalid.at("q", f"must have 1 to {MAX_TERM} characters")
     return found
+
+
+def lowered(word: str) -> str:
+    """A word in lower case as SQLite's lower() has it, which knows no letters but A to Z."""
+    return word.translate(_LOWER)
 
 
 def escaped(word: str) -> str:

@@ -157,10 +157,10 @@ SHOWN = (
 STAMPED = f"""
 CREATE TRIGGER stamped BEFORE UPDATE ON points
 WHEN {_differs(*SHOWN)}
-AND NOT {_differs("version", "updated_at", "status", "status_since", "status_reason")}
+AND NOT {_differs("updated_at", "status", "status_since", "status_reason")}
 BEGIN SELECT RAISE(ABORT, 'a point is shown anew, and its stamp stays as it was'); END
 """
-"""In all tests: what is kept of points is known by their stamps (`point_lists.stamps`)."""
+"""In all tests: what is kept of points is known by their stamps (`point_statements.stamp`)."""
 
 
 def migrate(url: str) -> None:
