@@ -2,24 +2,51 @@
 
 Its tables have steps of their own; on SQLite they are a file, `journal.db`, beside the registry's.
 Organisations are named by id: paths change, and here is no transaction to follow them.
+
+By a share somebody reads what happened since it began, for as long as it holds: as viewing goes,
+so does history. What came in before is not theirs by the journal's own clock, and what says of
+itself that it happened before is not by the writer's.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    Table,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    values,
+)
+from sqlalchemy import column as named
 from sqlalchemy.dialects import postgresql, sqlite
 
 from registry import migrations
 from registry.database import Database, beside
 from registry.errors import Invalid
-from registry.identity import parse_id
+from registry.identity import now, parse_id
 from registry.models import CHANNELS, ORGANIZATIONS, POINTS, SYSTEMS
+from registry.models.base import UtcDateTime
 from registry.models.journal import JOURNAL_CALLS, JOURNAL_EVENTS, JOURNAL_POSITIONS
 from registry.paging import MAX_LIMIT, AnyRow, Page, decode_cursor, encode_cursor
-from registry.partition import SEE_CHANNELS, Principal, top_paths, within_any
+from registry.partition import (
+    SEE_CHANNELS,
+    Principal,
+    given_shares,
+    lies_within,
+    receives,
+    top_paths,
+    within_any,
+)
 
 _E = JOURNAL_EVENTS.c
 _C = JOURNAL_CALLS.c
@@ -28,7 +55,9 @@ FILE = "journal.db"
 LINEAGE = migrations.Lineage(
     location="registry:journal_migrations", version_table="journal_version"
 )
-MOST_IDS = 60_000
+MOST_IDS = 40_000
+MOST_WINDOWS = 5_000
+"""A statement of PostgreSQL takes 65,535 values, of which a window is three."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +101,23 @@ class Call:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What a share shows of one organisation's history. subject: id of the one point, empty for
+    its points and channels. since: when the share began."""
+
+    organization_id: str
+    subject: str
+    since: datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Whose history somebody may read. ids: of organisations, when it is not everything."""
+    """Whose history somebody may read. ids: of organisations, when it is not everything. shown:
+    what they may read beside, by shares that hold now."""
 
     everything: bool
     ids: frozenset[str]
+    shown: tuple[Window, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +173,15 @@ def store(
         statement = _insert(connection, JOURNAL_EVENTS)
         connection.execute(statement.on_conflict_do_nothing(), rows)
     if calls:
-        rows = [{**_without_number(c), "bridged_to": list(c.bridged_to)} for c in calls]
+        at = now()
+        rows = [
+            {**_without_number(c), "bridged_to": list(c.bridged_to), "stored_at": at} for c in calls
+        ]
         statement = _insert(connection, JOURNAL_CALLS)
         changed = {
             name: statement.excluded[name]
             for name in rows[0]
-            if name not in ("key", "channel_id", "started_at")
+            if name not in ("key", "channel_id", "started_at", "stored_at")
         }
         connection.execute(
             statement.on_conflict_do_update(index_elements=["key"], set_=changed), rows
@@ -195,19 +239,43 @@ def scope_of(connection: Connection, principal: Principal) -> Scope:
     tops = top_paths(principal, SEE_CHANNELS)
     if tops == ("",):
         return Scope(everything=True, ids=frozenset())
-    if not tops:
-        return Scope(everything=False, ids=frozenset())
-    found = connection.scalars(
-        select(ORGANIZATIONS.c.id).where(within_any(ORGANIZATIONS.c.path, tops)).limit(MOST_IDS)
+    ids: frozenset[str] = frozenset()
+    if tops:
+        wanted = select(ORGANIZATIONS.c.id).where(within_any(ORGANIZATIONS.c.path, tops))
+        ids = frozenset(connection.scalars(wanted.limit(MOST_IDS)))
+    shown = _windows(connection, principal) if receives(principal) else ()
+    foreign = tuple(each for each in shown if each.organization_id not in ids)
+    return Scope(everything=False, ids=ids, shown=foreign)
+
+
+def _windows(connection: Connection, principal: Principal) -> tuple[Window, ...]:
+    """What shares that hold now show; of several of the same, since the first began."""
+    given = given_shares(principal)
+    since = func.min(given.c.starts_at, type_=given.c.starts_at.type).label("since")
+    subtrees = (
+        select(ORGANIZATIONS.c.id, literal("").label("subject"), since)
+        .join(given, lies_within(ORGANIZATIONS.c.path, given.c.owner_path))
+        .where(given.c.point_id.is_(None))
+        .group_by(ORGANIZATIONS.c.id)
     )
-    return Scope(everything=False, ids=frozenset(found))
+    alone = (
+        select(given.c.owner_id, given.c.point_id, since)
+        .join_from(given, POINTS, POINTS.c.id == given.c.point_id)
+        .where(POINTS.c.organization_id == given.c.owner_id)
+        .group_by(given.c.owner_id, given.c.point_id)
+    )
+    found: list[Window] = []
+    for wanted in (subtrees, alone):
+        rows = connection.execute(wanted.limit(MOST_WINDOWS - len(found)))
+        found += [Window(organization_id=o, subject=subject, since=s) for o, subject, s in rows]
+    return tuple(found)
 
 
 def read_events(
     connection: Connection, scope: Scope, wanted: Wanted, *, limit: int, cursor: str | None
 ) -> Page[Event]:
     """Newest first. Raises: Invalid."""
-    conditions = [_within(_E.organization_id, scope)]
+    conditions = [_within(JOURNAL_EVENTS, scope, _E.subject, _shown_event)]
     for column, value in ((_E.subject, wanted.subject), (_E.type, wanted.type)):
         if value is not None:
             conditions.append(column == value)
@@ -223,7 +291,7 @@ def read_calls(
     connection: Connection, scope: Scope, wanted: Wanted, *, limit: int, cursor: str | None
 ) -> Page[Call]:
     """Newest first. Raises: Invalid."""
-    conditions = [_within(_C.organization_id, scope)]
+    conditions = [_within(JOURNAL_CALLS, scope, None, _shown_call)]
     for column, value in (
         (_C.channel_id, wanted.subject),
         (_C.talker, wanted.talker),
@@ -235,13 +303,47 @@ def read_calls(
     conditions += _times(_C.started_at, wanted)
 
     def read(row: AnyRow) -> Call:
-        return Call(**{**row._mapping, "bridged_to": tuple(row.bridged_to)})
+        known = {name: value for name, value in row._mapping.items() if name != "stored_at"}
+        return Call(**{**known, "bridged_to": tuple(row.bridged_to)})
 
     return _page(connection, JOURNAL_CALLS, conditions, read, limit, cursor)
 
 
-def _within(column: ColumnElement[str], scope: Scope) -> ColumnElement[bool]:
-    return true() if scope.everything else column.in_(sorted(scope.ids))
+def _within(
+    table: Table,
+    scope: Scope,
+    subject: ColumnElement[str] | None,
+    shown_since: Callable[[ColumnElement[datetime]], ColumnElement[bool]],
+) -> ColumnElement[bool]:
+    """SQL: it is of an organisation in scope, or a share shows it. subject: where it says which
+    point it is of, None where no point has any. shown_since: whether what began then shows it."""
+    if scope.everything:
+        return true()
+    owner = table.c.organization_id
+    own = owner.in_(sorted(scope.ids))
+    if not scope.shown:
+        return own
+    columns = (named("owner", String), named("subject", String), named("since", UtcDateTime))
+    rows = [(each.organization_id, each.subject, each.since) for each in scope.shown]
+    given = values(*columns, name="shown").data(rows).cte("shown")
+    which = given.c.subject == ""
+    if subject is not None:
+        which |= given.c.subject == subject
+    by_share = select(literal(1)).where(given.c.owner == owner, which, shown_since(given.c.since))
+    # Said at once, so that an index finds them: any organisation that is in question at all.
+    any_of_them = owner.in_(sorted(scope.ids | {each.organization_id for each in scope.shown}))
+    return any_of_them & or_(own, by_share.exists())
+
+
+def _shown_event(since: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """What came through an outbox may be older than it came. What a system says of itself, of its
+    units and their texts, is no channel's and no point's."""
+    in_time = (_E.received_at >= since) & or_(_E.late.is_(False), _E.time >= since)
+    return in_time & _E.source.not_like(literal("%/") + _E.subject)
+
+
+def _shown_call(since: ColumnElement[datetime]) -> ColumnElement[bool]:
+    return (_C.started_at >= since) & (func.coalesce(_C.stored_at, _C.started_at) >= since)
 
 
 def _times(column: ColumnElement[datetime], wanted: Wanted) -> list[ColumnElement[bool]]:

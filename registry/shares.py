@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, or_, select
 
 from registry import organizations, points, rows, sharing
 from registry.errors import Invalid, NotFound, Reason
@@ -66,20 +66,36 @@ class NewShare:
     ptz: bool = False
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Term:
+    """From when to when a share holds."""
+
+    starts_at: datetime
+    ends_at: datetime
+
+    def holds(self, at: datetime, since: datetime) -> bool:
+        """Whether it holds at this time, and held already when something happened."""
+        return self.ends_at > at and since >= self.starts_at
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What shares show somebody. subtrees: paths. points: owner's path and id. Each until when."""
+    """What shares show somebody. subtrees: by path. points: by owner's path and id."""
 
-    subtrees: Mapping[str, datetime] = dataclasses.field(default_factory=dict)
-    points: Mapping[tuple[str, str], datetime] = dataclasses.field(default_factory=dict)
+    subtrees: Mapping[str, tuple[Term, ...]] = dataclasses.field(default_factory=dict)
+    points: Mapping[tuple[str, str], tuple[Term, ...]] = dataclasses.field(default_factory=dict)
 
-    def covers(self, path: str, point_id: str | None, at: datetime) -> bool:
+    def covers(
+        self, path: str, point_id: str | None, at: datetime, since: datetime | None = None
+    ) -> bool:
         """Whether a share that holds at this time shows a point, or with None any channel, of the
-        organisation at path."""
-        if any(ends > at and contains(shown, path) for shown, ends in self.subtrees.items()):
-            return True
-        ends_at = self.points.get((path, point_id)) if point_id else None
-        return ends_at is not None and ends_at > at
+        organisation at path. since: when that happened which is to be shown, None for now."""
+        happened = since or at
+        for shown, terms in self.subtrees.items():
+            if contains(shown, path) and any(each.holds(at, happened) for each in terms):
+                return True
+        alone = self.points.get((path, point_id), ()) if point_id else ()
+        return any(each.holds(at, happened) for each in alone)
 
 
 _COLUMNS: Select[Any] = (
@@ -166,15 +182,21 @@ def shown(connection: Connection, principal: Principal) -> Shown:
         return Shown()
     given = given_shares(principal)
     held = connection.execute(
-        select(given.c.point_id, given.c.owner_path, func.max(given.c.ends_at).label("ends_at"))
+        select(given.c.point_id, given.c.owner_path, given.c.starts_at, given.c.ends_at)
         .outerjoin_from(given, POINTS, POINTS.c.id == given.c.point_id)
         .where(or_(given.c.point_id.is_(None), POINTS.c.organization_id == given.c.owner_id))
-        .group_by(given.c.point_id, given.c.owner_path)
+        .order_by(given.c.starts_at, given.c.id)
     ).all()
-    return Shown(
-        subtrees={row.owner_path: row.ends_at for row in held if row.point_id is None},
-        points={(row.owner_path, row.point_id): row.ends_at for row in held if row.point_id},
-    )
+    subtrees: dict[str, tuple[Term, ...]] = {}
+    alone: dict[tuple[str, str], tuple[Term, ...]] = {}
+    for row in held:
+        term = (Term(row.starts_at, row.ends_at),)
+        if row.point_id is None:
+            subtrees[row.owner_path] = subtrees.get(row.owner_path, ()) + term
+        else:
+            place = (row.owner_path, row.point_id)
+            alone[place] = alone.get(place, ()) + term
+    return Shown(subtrees=subtrees, points=alone)
 
 
 def create(connection: Connection, principal: Principal, new: NewShare) -> Share:

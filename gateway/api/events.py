@@ -46,7 +46,8 @@ class EventQuery(Body):
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """What somebody may hear of, by the registry's own rules: by a role all of an organisation; by
-    a share of a subtree its channels and points, by a share of a point that point alone."""
+    a share of a subtree its channels and points, by a share of a point that point alone, and of
+    both what came since the share began."""
 
     principal: Principal
     shown: Shown
@@ -56,7 +57,8 @@ class Sight:
             return True
         if item.family not in ("channels", "points"):
             return False
-        return self.shown.covers(item.org, item.id if item.family == "points" else None, now())
+        point_id = item.id if item.family == "points" else None
+        return self.shown.covers(item.org, point_id, now(), item.heard_at)
 
     def holds_all_of(self, before: "Sight") -> bool:
         """Whether nothing was lost since then."""

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from gateway.bus.client import Bus
@@ -18,6 +19,7 @@ from gateway.bus.messages import CloudEvent, cloud_event_object, decode
 from gateway.bus.presence import Presence
 from gateway.bus.topics import OrgTopic
 from gateway.interop.directory import Directory
+from registry.identity import now
 
 HISTORY = 2000
 LISTENER_QUEUE = 1000
@@ -39,13 +41,14 @@ _NO_STATE: dict[str, Any] = {
 class Item:
     """kind: ``event``, ``channel``, ``patch`` or ``point``. family: ``channels``, ``patches``,
     ``points`` or ``systems``. org: slug path it belongs to. number: its place in this feed, from
-    1."""
+    1. heard_at: when it came, by the clock of this node."""
 
     number: int
     kind: str
     family: str
     org: str
     id: str
+    heard_at: datetime
     payload: Mapping[str, Any]
 
 
@@ -220,7 +223,13 @@ class Feed:
     ) -> Item:
         self._number += 1
         return Item(
-            number=self._number, kind=kind, family=family, org=org, id=object_id, payload=payload
+            number=self._number,
+            kind=kind,
+            family=family,
+            org=org,
+            id=object_id,
+            heard_at=now(),
+            payload=payload,
         )
 
     def _send(self, item: Item) -> None:

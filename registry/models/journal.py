@@ -50,7 +50,8 @@ class EventRow(JournalBase):
 
 class CallRow(JournalBase):
     """Somebody's talk. key: the same for whoever records it. outcome: ``local``, ``bridged``,
-    ``queued``, ``denied``, ``revoked``. bridged_to: ids of the channels that carried it."""
+    ``queued``, ``denied``, ``revoked``. bridged_to: ids of the channels that carried it. stored_at:
+    when it was first written, by the journal's clock; None of those from before that was kept."""
 
     __tablename__ = "journal_calls"
 
@@ -69,6 +70,7 @@ class CallRow(JournalBase):
     outcome: Mapped[str] = mapped_column(String(16))
     end_reason: Mapped[str] = mapped_column(String(200))
     bridged_to: Mapped[list[str]] = mapped_column(DOCUMENT)
+    stored_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
         UniqueConstraint("key"),

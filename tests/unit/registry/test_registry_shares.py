@@ -32,7 +32,7 @@ from registry.partition import SEE_PICTURES, SEE_POINTS, SYSTEM, Grant, Principa
 from registry.patches import Member, NewPatch
 from registry.point_lists import PointFilter
 from registry.points import NewPoint, Point
-from registry.shares import NewShare, Share, Shown
+from registry.shares import NewShare, Share, Shown, Term
 from registry.systems import NewSystem
 
 pytest_plugins = ["databases"]
@@ -281,7 +281,7 @@ def test_a_share_of_a_subtree_shows_its_channels_and_one_of_a_point_does_not(
     single = share(tree, point=point.id)
     assert tree(channels.page, receiver).total == 0
     assert tree(shares.shown, receiver) == Shown(
-        points={("d/s1/w1", point.id): single.ends_at},
+        points={("d/s1/w1", point.id): (Term(single.starts_at, single.ends_at),)},
     )
     whole = share(tree, organization="d/s1", ends_at=now() + 2 * HOUR)
     listed = tree(channels.page, receiver)
@@ -306,8 +306,10 @@ def test_a_share_of_a_subtree_shows_its_channels_and_one_of_a_point_does_not(
     with pytest.raises(Invalid, match="there is no channel"):
         tree(patches.create, receiver, patch)
     shown = tree(shares.shown, receiver)
-    assert shown.subtrees == {"d/s1": whole.ends_at}
+    assert shown.subtrees == {"d/s1": (Term(whole.starts_at, whole.ends_at),)}
     assert shown.covers("d/s1/w1", None, now())
+    assert shown.covers("d/s1/w1", None, now(), since=whole.starts_at)
+    assert not shown.covers("d/s1/w1", None, now(), since=whole.starts_at - HOUR)
     assert not shown.covers("d/s1/w1", None, whole.ends_at)
     assert not shown.covers("d/s3", None, now())
     over(tree, whole.id)
