@@ -53,8 +53,9 @@ DRAIN_MS = 360
 
 
 class VoiceFlag(enum.IntFlag):
-    """first, last: of the talk as it could be heard. lost: nothing could be heard, the payload is
-    empty. encrypted: only who has the key can make sense of the payload."""
+    """first, last: of the talk as it could be heard. A last one that only says so has no payload
+    and lasts 0 ms. lost: nothing could be heard, and the payload is empty; a gap in the sequence
+    says the same. encrypted: only who has the key can make sense of the payload."""
 
     FIRST = 1
     LAST = 2
@@ -394,7 +395,9 @@ class FloorIdle(ChannelEvent):
 class VoiceHeard(ChannelEvent):
     """A piece of the talk that a `FloorTaken` of this address began: after that one, and before
     its `FloorIdle`. The transmission of the frame is that event's `stream`. Sent for channels
-    that are registered and for talks that are not the echo of ours; never kept for later."""
+    that are registered and for talks that are not the echo of ours; never kept for later. Each
+    number is told once at most, and may come after a later one. A talk that is taken anew, after
+    `FloorIdle` and under the same stream, counts from 0 again."""
 
     frame: VoiceFrame
 

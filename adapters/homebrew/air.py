@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from adapters.homebrew import dmr
+from adapters.homebrew.numbering import Numbering
 from adapters.homebrew.wire import Dmrd, Frame
 
 REFRESH_S = 1.0
@@ -26,7 +27,7 @@ class Talk:
     reported: its beginning has been told; another talk on its channel delays that. barred: a
     second copy of a talk that has ended; never told. private_told: as a call from one to one.
     emergency_told, refreshed: done at least once.
-    fragments: of the embedded link control, so far.
+    fragments: of the embedded link control, so far. numbering: of the voice that was told.
     """
 
     repeater_id: int
@@ -47,6 +48,7 @@ class Talk:
     emergency_told: bool = False
     refreshed: bool = False
     fragments: bytes = b""
+    numbering: Numbering = dataclasses.field(default_factory=Numbering)
 
     @property
     def address(self) -> str:

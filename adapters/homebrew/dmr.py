@@ -21,6 +21,9 @@ FLCO_POSITION = 8
 AMBE_SILENCE = bytes.fromhex("b9e881526173002a6b")
 """20 ms of silence in AMBE+2 at 3600 bit/s with its error correction, as repeaters fill gaps."""
 
+AMBE_LENGTH = 27
+"""Bytes of voice in a burst: three AMBE+2 frames."""
+
 BURST_MS = 60
 
 _EMERGENCY = 0x80
@@ -146,22 +149,45 @@ _PARITY_POSITIONS = _parity_positions()
 def encode_superframe(
     link_control: LinkControl, color_code: int, ambe: bytes = AMBE_SILENCE * 18
 ) -> tuple[bytes, ...]:
-    """Six voice bursts A to F, 33 bytes each: A with voice sync, B to E with the link control
-    in quarters, F with none.
+    """Six voice bursts A to F, 33 bytes each.
 
     ambe: 18 frames of 9 bytes; silence by default.
     """
-    fragments = encode_embedded(link_control)
-    middles = [const.BS_VOICE_SYNC]
-    for lcss, fragment in zip(_LCSS, (*fragments, zeros(32, "big")), strict=True):
-        emb = bitarray(f"{qr.ENCODE_1676[color_code << 3 | lcss]:016b}")
-        middles.append(emb[:8] + fragment + emb[8:])
-    voice = bitarray(endian="big")
-    voice.frombytes(ambe)
     return tuple(
-        bytes((voice[at : at + 108] + middle + voice[at + 108 : at + 216]).tobytes())
-        for at, middle in zip(range(0, 6 * 216, 216), middles, strict=True)
+        encode_voice(ambe[place * AMBE_LENGTH : (place + 1) * AMBE_LENGTH], middle)
+        for place, middle in enumerate(encode_middles(link_control, color_code))
     )
+
+
+def encode_middles(link_control: LinkControl, color_code: int) -> tuple[int, ...]:
+    """The 48 bits in the middle of the bursts A to F: A has the voice sync, B to E the link
+    control in quarters, F none."""
+    middles = [_bits(const.BS_VOICE_SYNC)]
+    fragments = (*encode_embedded(link_control), zeros(32, "big"))
+    for lcss, fragment in zip(_LCSS, fragments, strict=True):
+        emb = qr.ENCODE_1676[color_code << 3 | lcss]
+        middles.append(emb >> 8 << 40 | _bits(fragment) << 8 | emb & 0xFF)
+    return tuple(middles)
+
+
+def encode_voice(ambe: bytes, middle: int) -> bytes:
+    """A voice burst, 33 bytes. ambe: its 27 bytes of voice; middle: see `encode_middles`."""
+    voice = int.from_bytes(ambe, "big")
+    whole = voice >> 108 << 156 | middle << 108 | voice & _LAST_HALF
+    return whole.to_bytes(33, "big")
+
+
+def voice_of(payload: bytes) -> bytes:
+    """The voice of a burst, 27 bytes: three AMBE+2 frames of 72 bits, as on the air."""
+    whole = int.from_bytes(payload, "big")
+    return (whole >> 156 << 108 | whole & _LAST_HALF).to_bytes(AMBE_LENGTH, "big")
+
+
+_LAST_HALF = (1 << 108) - 1
+
+
+def _bits(bits: bitarray) -> int:
+    return int.from_bytes(bits.tobytes(), "big")
 
 
 _LCSS = (0b01, 0b11, 0b11, 0b10, 0b00)  # first, two in the middle, last, and a single empty one

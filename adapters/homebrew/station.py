@@ -20,8 +20,9 @@ from adapters.events import (
     Outcome,
     PrivateTalk,
     UnitLocation,
+    VoiceHeard,
 )
-from adapters.homebrew import wire
+from adapters.homebrew import voice, wire
 from adapters.homebrew.air import Air, Change, Step, Talk
 from adapters.homebrew.alias import AliasBook
 from adapters.homebrew.keying import Echoes, parse_address
@@ -64,6 +65,7 @@ class Station(asyncio.DatagramProtocol, abc.ABC):
         self._loop = loop
         self._settings = settings
         self._channels = channels
+        self._voiced = frozenset(channels)
         self._emit = emit
         self._stations = stations
         self._echoes = Echoes(settings.gateway_radio_id, echo_s)
@@ -134,7 +136,11 @@ class Station(asyncio.DatagramProtocol, abc.ABC):
         talk = self._air.talk_at(burst.repeater_id, burst.slot)
         if talk is not None and talk.caused_by is None and burst.is_talk:
             self._yield_slot(burst, talk.address, now_s)
+        if burst.is_terminator and before is not None and before.carries(burst):
+            self._tell_voice(voice.ended(before))
         self._tell(changes, now_s)
+        if talk is not None:
+            self._tell_voice(voice.heard(talk, burst, now_s))
         self._arm("air", self._air.next_expiry_s(), self._expire_air)
         if not burst.is_talk:
             if not self._transmitter.has_slot(burst.slot):
@@ -176,6 +182,11 @@ class Station(asyncio.DatagramProtocol, abc.ABC):
             else:
                 self._carried.pop(place, None)
             self._send(wire.readdress(data, repeater.repeater_id), repeater.peer)
+
+    def _tell_voice(self, frame: VoiceHeard | None) -> None:
+        """Pass on what is heard on a channel that is registered."""
+        if frame is not None and frame.address in self._voiced:
+            self._emit(frame)
 
     def _note_alias(self, source_id: int, block: int, data: bytes, now_s: float) -> None:
         if self._aliases.add(source_id, block, data):
