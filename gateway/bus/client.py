@@ -23,6 +23,7 @@ from gateway.bus.errors import BusError
 from gateway.bus.link import Link, Will, connect
 from gateway.bus.messages import CloudEvent, decode, decode_event, encode
 from gateway.bus.topics import OrgTopic, Topics, matches, overlap
+from gateway.bus.voice_line import VoiceLine
 
 STATUS_EVERY_S = 10.0
 STATUS_TTL_S = 30.0
@@ -106,6 +107,9 @@ class Bus:
         self._link: Link | None = None
         self._apart: Link | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lines: dict[str, VoiceLine] = {}
+        self._speaking: dict[str, asyncio.Task[None]] = {}
+        self._runs = False
         self._started = time.monotonic()
         self.subscribe(topics.status_all(), self._watch_own_status)
 
@@ -185,6 +189,19 @@ class Bus:
         link = self._apart if known.apart else self._link
         if link is not None:
             link.unsubscribe(pattern)
+
+    def voice(self, role: str) -> VoiceLine:
+        """The connection for voice of a role, ``agent`` or ``bridge``; there is none until somebody
+        asks for it."""
+        if role not in self._lines:
+            name = f"hutong-{self.node}-{self.epoch}-voice-{role}"
+            self._lines[role] = VoiceLine(self._address, role, name)
+            if self._runs:
+                self._speak(role)
+        return self._lines[role]
+
+    def _speak(self, role: str) -> None:
+        self._speaking[role] = asyncio.create_task(self._lines[role].run())
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Called at once when the connection to the broker is lost."""
@@ -268,6 +285,20 @@ class Bus:
 
     async def run(self) -> None:
         """Connect and stay connected until cancelled; jittered back-off from 0.2 s to 5 s."""
+        self._runs = True
+        for role in self._lines:
+            self._speak(role)
+        try:
+            await self._connect_for_ever()
+        finally:
+            self._runs = False
+            speaking = list(self._speaking.values())
+            self._speaking.clear()
+            for task in speaking:
+                task.cancel()
+            await asyncio.gather(*speaking, return_exceptions=True)
+
+    async def _connect_for_ever(self) -> None:
         delay_s = 0.2
         while True:
             try:

@@ -72,8 +72,12 @@ class Link:
     @property
     def unwritten(self) -> bool:
         """Is something published that was not yet handed to the system?"""
-        held = self._socket is not None and self._socket.unwritten_bytes > 0
-        return held or self._client.want_write()
+        return self.unwritten_bytes > 0 or self._client.want_write()
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """What was published and the system has not taken yet."""
+        return self._socket.unwritten_bytes if self._socket is not None else 0
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:
         """Hand a message over; False when the connection is gone, or takes nothing more."""

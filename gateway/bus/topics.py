@@ -68,6 +68,24 @@ class Topics:
     def system_acknowledged(self, system_id: str) -> str:
         return f"{self.prefix}/systems/{_checked(system_id)}/acknowledged"
 
+    def voice_in(self, channel_id: str) -> str:
+        """What is heard on a channel, written by its agent."""
+        return f"{self.prefix}/voice/{_checked(channel_id)}/in"
+
+    def voice_in_all(self) -> str:
+        return f"{self.prefix}/voice/+/in"
+
+    def voice_out(self, channel_id: str) -> str:
+        """What is to be sent on a channel, written by the bridge."""
+        return f"{self.prefix}/voice/{_checked(channel_id)}/out"
+
+    def parse_voice_in(self, topic: str) -> str | None:
+        """The channel id of a topic of what is heard, or None."""
+        head, tail = f"{self.prefix}/voice/", "/in"
+        if topic.startswith(head) and topic.endswith(tail):
+            return topic[len(head) : -len(tail)]
+        return None
+
     def parse_org(self, topic: str) -> OrgTopic | None:
         """The parts of a topic below ``org/``, or None when it is something else."""
         head = f"{self.prefix}/org/"
