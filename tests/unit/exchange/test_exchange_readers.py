@@ -248,6 +248,18 @@ def test_no_cell_far_away_is_overlooked(tmp_path: Path, far: str) -> None:
         assert [each.row for each in records] == [1_048_576]
 
 
+def test_usual_workbooks_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xlsx_file, "_streamed", None)
+    rows = (
+        '<row r="1" spans="1:1"><c r="A1" s="1" t="str"><v>name</v></c></row>',
+        '<row r="2"><c r="A2" s="1" cm="1"><f>1+1</f><v>2</v></c><c r="B2"/></row>',
+    )
+    content = changed(workbook([["name"]]), SHEET, sheet_of(*rows).encode())
+    chain = f'<calcChain xmlns="{MAIN}"><c r="A2" i="1" l="1"/><c r="A3"/></calcChain>'
+    content = changed(content, "xl/theme/theme1.xml", chain.encode())
+    assert [each.cells[0] for each in read(tmp_path, content, "xlsx")] == [2]
+
+
 def test_a_sheet_may_be_any_part(tmp_path: Path) -> None:
     rows = ('<row r="1"><c r="A1" t="str"><v>name</v></c></row>', '<row r="2"><c r="XFD1048576"/>')
     content = changed(workbook([["name"]]), "xl/theme/theme1.xml", sheet_of(*rows).encode())
