@@ -7,6 +7,7 @@ of an organisation concerns exactly the points that were created or imported und
 
 import contextlib
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -17,11 +18,7 @@ import numpy
 from numpy.typing import NDArray
 from sqlalchemy import (
     Connection,
-    Select,
-    Text,
-    cast,
     func,
-    literal_column,
     select,
     text,
 )
@@ -33,11 +30,11 @@ from registry.identity import new_id, now
 from registry.jurisdictions import Explanation, Jurisdictions, Overlap
 from registry.models import CHANGES, ORGANIZATIONS, POINT_COUNTS, POINTS
 from registry.partition import ADMINISTER, Principal, require, within
+from registry.placed_points import BY, PlacedPoints, chunks, homes_below
 from registry.point_counts import counted_at_once
 
 _P = POINTS.c
 _O = ORGANIZATIONS.c
-_CHUNK = 20_000
 _WRITTEN_AT_ONCE = 5_000
 """A statement that writes more could take longer than PostgreSQL is let."""
 _FEW = 2_000
@@ -46,9 +43,7 @@ _RECORD = (
     *("id", "at", "user_id", "user_name", "action", "kind"),
     *("object_id", "organization_path", "details"),
 )
-_BY = ("explicit", "polygon", "none")
-_EXPLICIT, _POLYGON, _NONE = range(3)
-_BY_NUMBER = {each: number for number, each in enumerate(_BY)}
+_EXPLICIT, _POLYGON, _NONE = range(len(BY))
 MAX_LISTED = 1_000
 MAX_OVERLAPS = 200
 
@@ -132,78 +127,60 @@ class _Planning:
         self._connection = connection
         self._paths = [path for _, _, path in stamp]
         self._ids = [each_id for each_id, _, _ in stamp]
-        self._numbers = {each_id: number for number, each_id in enumerate(self._ids)}
+        self.numbers = {each_id: number for number, each_id in enumerate(self._ids)}
         self._all = polygons
         self._include_explicit = include_explicit
         self._polygons: dict[int, tuple[Jurisdictions, NDArray[numpy.int64]]] = {}
 
-    def take(self, found: Sequence[Sequence[Any]]) -> None:
-        """Look up some points, as `_chunks` gives them."""
-        if not found:
-            return
-        columns = list(zip(*found, strict=True))
-        homes = self._numbered(columns[5])
-        by = numpy.fromiter((_BY_NUMBER[each] for each in columns[6]), numpy.int64, len(found))
-        wanted = numpy.ones(len(found), bool) if self._include_explicit else by != _EXPLICIT
-        self.explicit += int(len(found) - wanted.sum())
-        owners = self._numbered(columns[4])
-        # None becomes NaN, which is nowhere.
-        places = numpy.array(columns[2:4], dtype=numpy.float64)
-        for home in numpy.unique(homes[wanted]).tolist():
-            self._take_home(
-                home, numpy.flatnonzero(wanted & (homes == home)), places, owners, by, columns
-            )
+    def take(self, points: PlacedPoints) -> None:
+        """Look up some points."""
+        everyone = self._include_explicit
+        wanted = numpy.ones(len(points), bool) if everyone else points.by != _EXPLICIT
+        self.explicit += int(len(points) - wanted.sum())
+        for home in numpy.unique(points.homes[wanted]).tolist():
+            self._take_home(home, numpy.flatnonzero(wanted & (points.homes == home)), points)
 
-    def _take_home(
-        self,
-        home: int,
-        which: NDArray[numpy.int64],
-        places: NDArray[numpy.float64],
-        owners: NDArray[numpy.int64],
-        by: NDArray[numpy.int64],
-        columns: Sequence[Sequence[Any]],
-    ) -> None:
+    def _take_home(self, home: int, which: NDArray[numpy.int64], points: PlacedPoints) -> None:
         """Look up those points of a chunk that have one home. which: their places in it."""
         polygons, owner_of_rank = self._polygons_of(home)
+        longitudes_deg, latitudes_deg = points.longitudes_deg, points.latitudes_deg
         self.examined += len(which)
-        placed = which[~numpy.isnan(places[0, which])]
+        placed = which[~numpy.isnan(longitudes_deg[which])]
         self.without_position += len(which) - len(placed)
-        rank = numpy.full(len(owners), -1, dtype=numpy.int64)
-        rank[placed] = polygons.ranks(places[0, placed], places[1, placed])
+        rank = numpy.full(len(points), -1, dtype=numpy.int64)
+        rank[placed] = polygons.ranks(longitudes_deg[placed], latitudes_deg[placed])
         # No polygon claims an explicit one: what somebody said stays.
-        which = which[(rank[which] >= 0) | (by[which] != _EXPLICIT)]
+        which = which[(rank[which] >= 0) | (points.by[which] != _EXPLICIT)]
         covered = rank[which] >= 0
         self.unassigned += int(len(which) - covered.sum())
         target = numpy.where(covered, owner_of_rank[rank[which]], home)
         target_by = numpy.where(covered, _POLYGON, _NONE)
-        changed = numpy.flatnonzero((target != owners[which]) | (target_by != by[which]))
-        for here in changed.tolist():
+        changed = (target != points.owners[which]) | (target_by != points.by[which])
+        for here in numpy.flatnonzero(changed).tolist():
             at = int(which[here])
-            self._change(
-                _Change(
-                    columns[0][at],
-                    columns[1][at],
-                    self._ids[owners[at]],
-                    self._ids[target[here]],
-                    columns[6][at],
-                    _BY[target_by[here]],
-                ),
-                polygons,
-                columns[2][at],
-                columns[3][at],
+            change = _Change(
+                points.id_of(at),
+                int(points.versions[at]),
+                self._ids[points.owners[at]],
+                self._ids[target[here]],
+                BY[points.by[at]],
+                BY[target_by[here]],
             )
+            self._change(change, polygons, float(longitudes_deg[at]), float(latitudes_deg[at]))
 
     def _change(
         self,
         change: _Change,
         polygons: Jurisdictions,
-        longitude_deg: float | None,
-        latitude_deg: float | None,
+        longitude_deg: float,
+        latitude_deg: float,
     ) -> None:
         self.changes.append(change)
         self.flows[change.source_id, change.target_id, change.assigned_by] += 1
         if len(self.reasons) < MAX_LISTED:
-            self.reasons.append((change, polygons.explain(longitude_deg, latitude_deg)))
+            nowhere = math.isnan(longitude_deg)
+            place = (None, None) if nowhere else (longitude_deg, latitude_deg)
+            self.reasons.append((change, polygons.explain(*place)))
 
     def _polygons_of(self, home: int) -> tuple[Jurisdictions, NDArray[numpy.int64]]:
         """The polygons of a home and below it, and the number of each one's organisation. The
@@ -211,18 +188,10 @@ class _Planning:
         if home not in self._polygons:
             polygons = self._all.below(self._paths[home])
             numbers = [
-                self._numbers[polygons.at(rank).organization_id] for rank in range(len(polygons))
+                self.numbers[polygons.at(rank).organization_id] for rank in range(len(polygons))
             ]
             self._polygons[home] = polygons, numpy.array([*numbers, -1], dtype=numpy.int64)
         return self._polygons[home]
-
-    def _numbered(self, ids: Sequence[str]) -> NDArray[numpy.int64]:
-        """The place of each organisation in the stamp. Raises: Conflict for one that was made
-        while this was planned."""
-        try:
-            return numpy.fromiter(map(self._numbers.__getitem__, ids), numpy.int64, len(ids))
-        except KeyError:
-            raise Conflict("organizations changed while this was planned") from None
 
     def moves(self) -> tuple[PlannedMove, ...]:
         """The first 1,000, with their names."""
@@ -253,7 +222,7 @@ class _Planning:
         )
 
     def _path(self, organization_id: str) -> str:
-        return self._paths[self._numbers[organization_id]]
+        return self._paths[self.numbers[organization_id]]
 
 
 def in_scope(connection: Connection, principal: Principal, reference: str) -> int:
@@ -261,7 +230,12 @@ def in_scope(connection: Connection, principal: Principal, reference: str) -> in
     included. Raises: NotFound, Forbidden."""
     organization = organizations.get(connection, principal, reference)
     require(principal, ADMINISTER, organization.path)
-    return connection.scalar(select(func.count()).where(_homed(organization.path))) or 0
+    return (
+        connection.scalar(
+            select(func.count()).where(_P.home_id.in_(homes_below(organization.path)))
+        )
+        or 0
+    )
 
 
 def plan(
@@ -286,7 +260,9 @@ def plan(
     planning = _Planning(connection, stamp, polygons, include_explicit)
     there_are = connection.scalar(select(func.sum(POINT_COUNTS.c.points))) or 0
     done = 0
-    for chunk in _chunks(connection, organization.path, everything=total * 4 > there_are):
+    for chunk in chunks(
+        connection, organization.path, planning.numbers, most_of_all=total * 4 > there_are
+    ):
         planning.take(chunk)
         done += len(chunk)
         progress(done, total)
@@ -329,44 +305,6 @@ def apply(connection: Connection, principal: Principal, made: Plan) -> None:
     rows.record(
         connection, principal, "partition", "organization", organization.id, made.path, details
     )
-
-
-def _homed(path: str) -> Any:
-    return _P.home_id.in_(_homes(path))
-
-
-def _homes(path: str) -> Select[tuple[str]]:
-    return select(_O.id).where(within(_O.path, path))
-
-
-def _chunks(
-    connection: Connection, path: str, *, everything: bool
-) -> Iterator[Sequence[Sequence[Any]]]:
-    """The points whose home is at path or below, by and by and never all of them in memory: id,
-    version, longitude, latitude, owner, home, assigned_by. everything: those are most there are.
-    """
-    on_sqlite = connection.dialect.name == "sqlite"
-    # PostgreSQL's own text of an id costs a third of a UUID object that is turned into one.
-    ids = [_P.id, _P.organization_id, _P.home_id]
-    point_id, owner, home = ids if on_sqlite else [cast(each, Text) for each in ids]
-    statement = select(point_id, _P.version, _P.longitude, _P.latitude, owner, home, _P.assigned_by)
-    if on_sqlite:
-        # By the index of homes each page would be read once for every home on it. The plus keeps
-        # SQLite from using one.
-        column = literal_column("+points.home_id") if everything else _P.home_id
-        statement = statement.where(column.in_(_homes(path)))
-        # It reads on where it is, and sorts nothing: a page at a time would sort what is left.
-        result = connection.execute(statement)
-        while found := result.cursor.fetchmany(_CHUNK):
-            yield found
-        return
-    statement = statement.where(_homed(path)).order_by(_P.id).limit(_CHUNK)
-    found = connection.execute(statement).all()
-    while found:
-        yield found
-        if len(found) < _CHUNK:
-            return
-        found = connection.execute(statement.where(_P.id > found[-1][0])).all()
 
 
 def _stamp(connection: Connection, path: str) -> Stamp:

@@ -7,7 +7,7 @@ from databases import Registry, square
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry import changes, organizations, point_lists, points, repartition
+from registry import changes, organizations, placed_points, point_lists, points, repartition
 from registry.errors import Conflict, Forbidden, NotFound
 from registry.jurisdictions import Jurisdiction, Jurisdictions, area_m2, read_geometry
 from registry.organizations import NewOrganization
@@ -277,7 +277,7 @@ def test_many_points_in_many_chunks_move_and_are_counted(
 ) -> None:
     """few: up to how many are counted one by one."""
     monkeypatch.setattr(repartition, "_FEW", few)
-    monkeypatch.setattr(repartition, "_CHUNK", 7)
+    monkeypatch.setattr(placed_points, "CHUNK", 7)
     monkeypatch.setattr(repartition, "_WRITTEN_AT_ONCE", 5)
     district(registry, a=None, b=None)
     new = NewOrganization(kind="district", name="inner", slug="inner", parent="d")
