@@ -1,7 +1,7 @@
 """Very many points as columns of numbers: where each is, whose it is, and how they came by it.
 
-A million rows as Python's objects would take longer than everything that is done with them. From
-PostgreSQL they come as the bytes of a binary COPY, whose rows are all of one length here.
+A million rows as Python's objects would take longer than everything that is done with them.
+PostgreSQL gives each chunk as the bytes of an array.
 """
 
 import dataclasses
@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, literal_column, select
+from sqlalchemy import Connection, Select, literal_column, select, text
 
 from registry.errors import Conflict
-from registry.exchange.bulk import copied
 from registry.models import ORGANIZATIONS, POINTS
 from registry.partition import within
 
@@ -106,49 +105,36 @@ def _numbered(keys: Sequence[str], numbers: Mapping[str, int]) -> NDArray[numpy.
 # --- PostgreSQL -----------------------------------------------------------------------------------
 
 _FIELDS = (
-    ("id", "V16", "points.id"),
-    ("version", ">i4", "CAST(points.version AS int4)"),
-    ("longitude", ">f8", "coalesce(points.longitude, 'NaN')"),
-    ("latitude", ">f8", "coalesce(points.latitude, 'NaN')"),
-    ("owner", ">i4", "CAST(coalesce(owners.number, 0) AS int4)"),
-    ("home", ">i4", "CAST(homes.number AS int4)"),
-    ("by", ">i4", "array_position(%(by)s, CAST(points.assigned_by AS text))"),
+    ("id", "V16", "uuid_send(points.id)"),
+    ("version", ">i4", "int4send(points.version)"),
+    ("longitude", ">f8", "float8send(coalesce(points.longitude, 'NaN'))"),
+    ("latitude", ">f8", "float8send(coalesce(points.latitude, 'NaN'))"),
+    ("owner", ">i8", "int8send(coalesce(owners.number, 0))"),
+    ("home", ">i8", "int8send(homes.number)"),
+    ("by", ">i4", "int4send(array_position(CAST(:by AS text[]), CAST(assigned_by AS text)))"),
 )
-"""Name, type on the wire, SQL. Numbers count from 1; 0 is none."""
-_SELECTED = ", ".join(sql for _, _, sql in _FIELDS)
-_NUMBERED = "unnest(CAST(%(ids)s AS uuid[])) WITH ORDINALITY"
-_QUERY = (
-    f"SELECT {_SELECTED} FROM points "
+"""Name, type, and SQL of its bytes. Numbers count from 1; 0 is none."""
+_ROW = numpy.dtype([(name, kind) for name, kind, _ in _FIELDS])
+_NUMBERED = "unnest(CAST(:ids AS uuid[])) WITH ORDINALITY"
+_CHUNK = text(
+    f"SELECT string_agg({' || '.join(sql for _, _, sql in _FIELDS)}, '') FROM ("
+    "SELECT * FROM points WHERE home_id = ANY(CAST(:ids AS uuid[])) AND id > :after "
+    "ORDER BY id LIMIT :most) AS points "
     f"JOIN {_NUMBERED} AS homes (id, number) ON homes.id = points.home_id "
-    f"LEFT JOIN {_NUMBERED} AS owners (id, number) ON owners.id = points.organization_id "
-    "WHERE points.id > %(after)s ORDER BY points.id LIMIT %(most)s"
+    f"LEFT JOIN {_NUMBERED} AS owners (id, number) ON owners.id = points.organization_id"
 )
-# https://www.postgresql.org/docs/15/sql-copy.html, "Binary Format": each row begins with its number
-# of fields, each field with its length; before all stand 19 bytes, after all a row of -1 fields.
-_ROW = numpy.dtype(
-    [
-        ("fields", ">i2"),
-        *(
-            part
-            for name, kind, _ in _FIELDS
-            for part in ((f"length of {name}", ">i4"), (name, kind))
-        ),
-    ]
-)
-_HEADER_LENGTH, _TRAILER_LENGTH = 19, 2
 
 
 def _from_postgresql(connection: Connection, numbers: Mapping[str, int]) -> Iterator[PlacedPoints]:
     values = {"ids": list(numbers), "by": list(BY), "most": CHUNK}
+    by_place = numpy.fromiter(numbers.values(), numpy.int64, len(numbers))
     after = uuid.UUID(int=0)
-    while True:
-        whole = copied(connection, _QUERY, {**values, "after": after})
-        rows = numpy.frombuffer(whole[_HEADER_LENGTH:-_TRAILER_LENGTH], _ROW)
-        if len(rows):
-            yield _of_bytes(rows, numpy.fromiter(numbers.values(), numpy.int64, len(numbers)))
+    while found := connection.scalar(_CHUNK, {**values, "after": after}):
+        rows = numpy.frombuffer(found, _ROW)
+        yield _of_bytes(rows, by_place)
         if len(rows) < CHUNK:
             return
-        after = uuid.UUID(bytes=rows["id"][-1].tobytes())
+        after = uuid.UUID(bytes=max(rows["id"].tolist()))
 
 
 def _of_bytes(rows: NDArray[Any], numbers: NDArray[numpy.int64]) -> PlacedPoints:

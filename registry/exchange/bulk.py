@@ -5,7 +5,7 @@ SQLite takes tuples through its driver; PostgreSQL takes them by COPY.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -45,17 +45,6 @@ def insert_rows(
         with cursor, cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row(row)
-    except psycopg.Error as error:
-        raise _named(connection, statement, error) from error
-
-
-def copied(connection: Connection, query: str, values: Mapping[str, Any]) -> bytes:
-    """What a query of PostgreSQL finds, as a binary COPY writes it."""
-    statement = f"COPY ({query}) TO STDOUT (FORMAT binary)"
-    cursor = cast(psycopg.Cursor[Any], connection.connection.cursor())
-    try:
-        with cursor, cursor.copy(statement, values) as copy:
-            return b"".join(copy)
     except psycopg.Error as error:
         raise _named(connection, statement, error) from error
 
