@@ -255,11 +255,14 @@ class Site:
     def _on_config(self, _topic: str, payload: bytes) -> None:
         config = read_config(payload)
         self._heard.set()
-        if _what_matters(config) == _what_matters(self._config):
+        before, self._config = self._config, config
+        if before == config:
             return
-        self._config = config
         self._save(payload)
-        self._changed.set()
+        if _what_matters(config) != _what_matters(before):
+            self._changed.set()
+        elif config is not None and self.agent is not None:
+            self.agent.retime(config.channels)
 
     def _save(self, payload: bytes) -> None:
         try:
@@ -279,5 +282,8 @@ class Site:
 
 
 def _what_matters(config: SiteConfig | None) -> SiteConfig | None:
-    """Its version counts every edit, also of a name."""
-    return dataclasses.replace(config, version=0) if config is not None else None
+    """What an agent is begun anew for. Its version counts every edit, also of a name."""
+    if config is None:
+        return None
+    channels = tuple(dataclasses.replace(each, echo_s=None) for each in config.channels)
+    return dataclasses.replace(config, version=0, channels=channels)

@@ -31,9 +31,10 @@ from registry.search import matching
 _C = CHANNELS.c
 _O = ORGANIZATIONS.c
 KINDS = ("trunk", "ptt")
-_EDITABLE = frozenset(
-    {"name", "organization", "priority", "gateway_unit_id", "hold_s", "echo_s", "air"}
-)
+_SETTINGS = ("name", "priority", "gateway_unit_id", "hold_s", "echo_s", "measured_echo_s", "air")
+_EDITABLE = frozenset({*_SETTINGS, "organization"})
+ECHO_S = (0.2, 30.0)
+"""The least and the most that a measured echo counts for."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,9 @@ class Shared:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
     """address: the system's own word for it. kind: ``trunk`` or ``ptt``. priority: 0..255, of its
-    talk. gateway_unit_id: who we are when we key it. hold_s, echo_s: None for the adapter's. air:
-    which talkgroup of which network it is, such as ``{wacn}.{system id}/{talkgroup}``."""
+    talk. gateway_unit_id: who we are when we key it. hold_s, echo_s: None for the adapter's.
+    measured_echo_s: after what time a test key came back last, None where none did. air: which
+    talkgroup of which network it is, such as ``{wacn}.{system id}/{talkgroup}``."""
 
     id: str
     version: int
@@ -63,8 +65,18 @@ class Channel:
     gateway_unit_id: str
     hold_s: float | None
     echo_s: float | None
+    measured_echo_s: float | None = None
     air: str = ""
     shared: Shared | None = None
+
+    @property
+    def echo_in_use_s(self) -> float | None:
+        """How late our own key may come back: as a person said, else as it was measured and a
+        quarter and 0.1 s more, since no two are alike; None for the adapter's."""
+        if self.echo_s is not None or self.measured_echo_s is None:
+            return self.echo_s
+        least_s, most_s = ECHO_S
+        return min(max(self.measured_echo_s * 1.25 + 0.1, least_s), most_s)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +111,7 @@ _COLUMNS: Select[Any] = (
         _C.gateway_unit_id,
         _C.hold_s,
         _C.echo_s,
+        _C.measured_echo_s,
         _C.air,
     )
     .join_from(CHANNELS, ORGANIZATIONS, _C.organization_id == _O.id)
@@ -120,6 +133,7 @@ def _read(row: AnyRow) -> Channel:
         gateway_unit_id=row.gateway_unit_id,
         hold_s=row.hold_s,
         echo_s=row.echo_s,
+        measured_echo_s=row.measured_echo_s,
         air=row.air,
     )
 
@@ -231,6 +245,7 @@ def create(connection: Connection, principal: Principal, new: NewChannel) -> Cha
         "gateway_unit_id": new.gateway_unit_id,
         "hold_s": new.hold_s,
         "echo_s": new.echo_s,
+        "measured_echo_s": None,
         "air": new.air.strip().lower(),
     }
     _check(values)
@@ -254,7 +269,8 @@ def update(
     changes: Mapping[str, Any],
     version: int | None = None,
 ) -> Channel:
-    """Change name, organization (id or path), priority, gateway_unit_id, hold_s, echo_s or air.
+    """Change name, organization (id or path), priority, gateway_unit_id, hold_s, echo_s,
+    measured_echo_s (None, to forget it) or air.
 
     Needs `integrator` or `admin`; for another organisation `admin` at one that contains both.
     Raises: NotFound, Forbidden, Invalid, VersionMismatch.
@@ -266,6 +282,8 @@ def update(
     values = {field: value for field, value in changes.items() if field != "organization"}
     if "air" in values:
         values["air"] = str(values["air"]).strip().lower()
+    if values.get("measured_echo_s") is not None:
+        raise Invalid.at("measured_echo_s", "a test measures it: set echo_s, or null to forget it")
     _check({**old, **values})
     if "organization" in changes:
         target = organizations.get(connection, principal, changes["organization"])
@@ -331,3 +349,23 @@ def note(connection: Connection, principal: Principal, channel: Channel, action:
     """Write down what a dispatcher does on a channel."""
     path = channel.organization.path
     rows.record(connection, principal, action, "channel", channel.id, path, {})
+
+
+def note_echoes(
+    connection: Connection, principal: Principal, measured: Mapping[str, float]
+) -> tuple[str, ...]:
+    """Keep after how many seconds the keys of a test came back, by the ids of channels; those that
+    are kept anew. The caller has made sure that the principal may test these channels."""
+    wanted = _COLUMNS.where(_C.id.in_(sorted(measured))).order_by(_C.id)
+    noted = []
+    for channel in _read_all(connection.execute(wanted).all()):
+        heard_s = round(min(measured[channel.id], ECHO_S[1]), 3)
+        if heard_s == channel.measured_echo_s:
+            continue
+        values = {"measured_echo_s": heard_s}
+        rows.update_row(connection, CHANNELS, "channel", channel.id, values, None)
+        changed = {"measured_echo_s": [channel.measured_echo_s, heard_s]}
+        path = channel.organization.path
+        rows.record(connection, principal, "measure", "channel", channel.id, path, changed)
+        noted.append(channel.id)
+    return tuple(noted)

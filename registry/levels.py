@@ -1,7 +1,7 @@
 """Response levels: named plans of an organisation, applied at once and taken back again.
 
-A plan sets some fields of patches, and priorities of channels and units, of the organisation and
-those below it. Applying one level first takes back what the level before it had set, so that
+A plan sets some fields of patches, priorities of channels and units, and which tours are on duty
+and how fast they go, of the organisation and those below it. Applying one level first takes back what the level before it had set, so that
 lowering restores what was there; what somebody changed by hand meanwhile stays as they left it.
 """
 
@@ -12,10 +12,18 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, delete, insert, select
 
-from registry import organizations, patches, rows
+from registry import organizations, patches, rows, tours
 from registry.errors import Conflict, Invalid, Reason
 from registry.identity import now, parse_id
-from registry.models import APPLIED_LEVELS, CHANNELS, LEVELS, ORGANIZATIONS, PATCHES, UNITS
+from registry.models import (
+    APPLIED_LEVELS,
+    CHANNELS,
+    LEVELS,
+    ORGANIZATIONS,
+    PATCHES,
+    TOURS,
+    UNITS,
+)
 from registry.organizations import OrganizationRef
 from registry.owned import Owned, owner_of
 from registry.paging import DEFAULT_LIMIT, AnyRow, Page
@@ -30,19 +38,31 @@ from registry.partition import (
 _L = LEVELS.c
 _A = APPLIED_LEVELS.c
 _O = ORGANIZATIONS.c
-_TABLES: Mapping[str, Table] = {"patch": PATCHES, "channel": CHANNELS, "unit": UNITS}
+_TABLES: Mapping[str, Table] = {
+    "patch": PATCHES,
+    "channel": CHANNELS,
+    "unit": UNITS,
+    "tour": TOURS,
+}
 _SETTABLE: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "patch": {"enabled": bool, "queue": bool, "hang_s": (int, float), "max_talk_s": (int, float)},
     "channel": {"priority": int},
     "unit": {"priority": int},
+    "tour": {"on_duty": bool, "dwell_s": int},
 }
-_RANGES = {"priority": (0, 254), "hang_s": (0, 60), "max_talk_s": (1, 3600)}
+_RANGES = {
+    "priority": (0, 254),
+    "hang_s": (0, 60),
+    "max_talk_s": (1, 3600),
+    "dwell_s": tours.DWELL_S,
+}
 MOST_STEPS = 1000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One value that a plan sets. kind: ``patch``, ``channel``, ``unit``; id: of the object."""
+    """One value that a plan sets. kind: ``patch``, ``channel``, ``unit``, ``tour``; id: of the
+    object."""
 
     kind: str
     id: str

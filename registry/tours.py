@@ -3,6 +3,9 @@
 Whoever sees the organisation sees its tours, but of each group only the points that they see
 themselves: the others are left out and counted. A deleted point leaves every tour; an organisation
 that has tours is not deleted but merged, or its tours are removed first.
+
+A tour on duty is one that is to be watched now: a response level asks for it, or a dispatcher. The
+consoles of its organisation offer it first, and say so; nobody's wall is taken from them.
 """
 
 import dataclasses
@@ -46,7 +49,7 @@ class Group:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Tour:
-    """dwell_s: seconds for which a group stands."""
+    """dwell_s: seconds for which a group stands. on_duty: whether it is to be watched now."""
 
     id: str
     version: int
@@ -54,6 +57,7 @@ class Tour:
     organization: OrganizationRef
     dwell_s: int
     groups: tuple[Group, ...]
+    on_duty: bool = False
 
     @property
     def hidden(self) -> int:
@@ -68,6 +72,7 @@ class NewTour:
     organization: str
     dwell_s: int = 15
     groups: tuple[Group, ...] = ()
+    on_duty: bool = False
 
 
 _COLUMNS: Select[Any] = select(
@@ -78,6 +83,7 @@ _COLUMNS: Select[Any] = select(
     _O.path.label("organization_path"),
     _O.name.label("organization_name"),
     _T.dwell_s,
+    _T.on_duty,
 ).join_from(TOURS, ORGANIZATIONS, _T.organization_id == _O.id)
 _TOURS = Owned(kind="tour", table=TOURS, columns=_COLUMNS, roles=SEE_POINTS)
 
@@ -113,6 +119,7 @@ def _read_all(
             organization=owner_of(row),
             dwell_s=row.dwell_s,
             groups=tuple(groups[row.id]),
+            on_duty=row.on_duty,
         )
         for row in found
     )
@@ -148,7 +155,11 @@ def create(connection: Connection, principal: Principal, new: NewTour) -> Tour:
     Raises: Invalid, NotFound, Forbidden, Conflict."""
     owner = organizations.get(connection, principal, new.organization)
     require(principal, DISPATCH, owner.path)
-    values: dict[str, Any] = {"name": new.name.strip(), "dwell_s": new.dwell_s}
+    values: dict[str, Any] = {
+        "name": new.name.strip(),
+        "dwell_s": new.dwell_s,
+        "on_duty": new.on_duty,
+    }
     _check(connection, principal, values, new.groups)
     _check_name_free(connection, owner.id, values["name"], None)
     tour_id = rows.insert_row(connection, TOURS, {**values, "organization_id": owner.id})
@@ -165,7 +176,7 @@ def update(
     changes: Mapping[str, Any],
     version: int | None = None,
 ) -> Tour:
-    """Change name, dwell_s or groups (a sequence of `Group`, which replace all that were there,
+    """Change name, dwell_s, on_duty or groups (a sequence of `Group`, which replace all that were there,
     hidden points too). Needs what `create` needs.
 
     Raises: NotFound, Forbidden, Invalid, Conflict, VersionMismatch.
@@ -173,10 +184,11 @@ def update(
     before = get(connection, principal, tour_id)
     path = before.organization.path
     require(principal, DISPATCH, path)
-    rows.check_fields(changes, frozenset({"name", "dwell_s", "groups"}))
+    rows.check_fields(changes, frozenset({"name", "dwell_s", "on_duty", "groups"}))
     values: dict[str, Any] = {
         "name": str(changes.get("name", before.name)).strip(),
         "dwell_s": changes.get("dwell_s", before.dwell_s),
+        "on_duty": changes.get("on_duty", before.on_duty),
     }
     groups = tuple(changes["groups"]) if "groups" in changes else None
     _check(connection, principal, values, groups or ())
@@ -209,7 +221,13 @@ def _shown_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:
 
 def _shown(tour: Tour) -> dict[str, Any]:
     groups = _shown_groups(tour.groups)
-    return {"name": tour.name, "dwell_s": tour.dwell_s, "groups": groups, "hidden": tour.hidden}
+    return {
+        "name": tour.name,
+        "dwell_s": tour.dwell_s,
+        "on_duty": tour.on_duty,
+        "groups": groups,
+        "hidden": tour.hidden,
+    }
 
 
 def _write(connection: Connection, tour_id: str, groups: Sequence[Group]) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -126,6 +126,13 @@ class RadioAgent:
     @property
     def online(self) -> bool:
         return self._supervised.adapter is not None
+
+    def retime(self, channels: Iterable[Channel]) -> None:
+        """How late our own keys come back was measured, or set: nothing is begun anew for that."""
+        for channel in channels:
+            state = self._states.get(channel.id)
+            if state is not None:
+                state.channel = dataclasses.replace(state.channel, echo_s=channel.echo_s)
 
     async def run(self) -> None:
         """Until cancelled; then everything is unkeyed, and its states are said to be idle."""

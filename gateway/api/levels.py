@@ -25,10 +25,10 @@ router = APIRouter(prefix="/levels", tags=["radio"])
 
 
 class StepBody(Body):
-    """One value that the plan sets: `enabled`, `queue`, `hang_s`, `max_talk_s` of a patch, or
-    `priority` of a channel or unit."""
+    """One value that the plan sets: `enabled`, `queue`, `hang_s`, `max_talk_s` of a patch,
+    `priority` of a channel or unit, `on_duty`, `dwell_s` of a tour."""
 
-    kind: Literal["patch", "channel", "unit"]
+    kind: Literal["patch", "channel", "unit", "tour"]
     id: Annotated[Text, Field(max_length=64)]
     field: Annotated[Text, Field(max_length=32)]
     value: StrictBool | StrictInt | StrictFloat

@@ -296,6 +296,7 @@ def channel_shape(channel: Channel, state: Mapping[str, Any] | None = None) -> S
         "gateway_unit_id": channel.gateway_unit_id,
         "hold_s": channel.hold_s,
         "echo_s": channel.echo_s,
+        "measured_echo_s": channel.measured_echo_s,
         "air": channel.air,
         "shared": _shared_shape(channel.shared),
         "state": state

@@ -70,12 +70,16 @@ class ChannelBody(Body):
 
 
 class ChannelPatch(Body):
+    """echo_s: how late our own key comes back, null for as it was measured or else the adapter's.
+    measured_echo_s: null forgets what was measured."""
+
     name: Name = ""
     organization: Reference = ""
     priority: Priority = 0
     gateway_unit_id: Annotated[Text, Field(max_length=64)] = ""
     hold_s: Seconds | None = None
     echo_s: Seconds | None = None
+    measured_echo_s: None = None
     air: Annotated[Text, Field(max_length=64)] = ""
 
 

@@ -153,7 +153,30 @@ async def test_patch(
     )
     if report.get("state") == "busy":
         raise Conflict("somebody talks in this patch now: test it when it is quiet")
-    return answer({"members": report.get("members", [])})
+    members: list[dict[str, Any]] = report.get("members", [])
+    await _keep_echoes(context, services, principal, patch, members)
+    return answer({"members": members})
+
+
+async def _keep_echoes(
+    context: Context,
+    services: Services,
+    principal: Principal,
+    patch: Patch,
+    members: list[dict[str, Any]],
+) -> None:
+    """What came back is how late it does, from now on. Silence says nothing: perhaps nobody was
+    there who repeats us."""
+    tested = {each.channel_id for each in patch.members}
+    measured = {
+        str(each["channel"]): float(each["echo_s"])
+        for each in members
+        if each.get("outcome") == "done" and each.get("echo_s") and each["channel"] in tested
+    }
+    if not measured:
+        return
+    if await context.database.write(lambda c: channels.note_echoes(c, principal, measured)):
+        services.nudge()
 
 
 async def _noted(

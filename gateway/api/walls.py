@@ -60,17 +60,20 @@ Groups = Annotated[list[GroupBody], Field(max_length=100)]
 
 
 class TourBody(Body):
-    """dwell_s: seconds for which a group stands."""
+    """dwell_s: seconds for which a group stands. on_duty: whether it is to be watched now; the
+    organisation's consoles offer it first."""
 
     name: Name
     organization: Reference
     dwell_s: Dwell = 15
+    on_duty: bool = False
     groups: Groups = Field(default_factory=list)
 
 
 class TourPatch(Body):
     name: Name = ""
     dwell_s: Dwell = 15
+    on_duty: bool = False
     groups: Groups = Field(default_factory=list)
 
 
@@ -94,6 +97,7 @@ def _tour_shape(tour: Tour) -> Shape:
         "name": tour.name,
         "organization": ref_shape(tour.organization),
         "dwell_s": tour.dwell_s,
+        "on_duty": tour.on_duty,
         "groups": [
             {"name": each.name, "points": list(each.points), "hidden": each.hidden}
             for each in tour.groups
@@ -173,6 +177,7 @@ async def create_tour(
         name=body.name,
         organization=body.organization,
         dwell_s=body.dwell_s,
+        on_duty=body.on_duty,
         groups=tuple(each.group() for each in body.groups),
     )
     tour = await context.database.write(lambda c: tours.create(c, principal, new))

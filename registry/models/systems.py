@@ -27,7 +27,8 @@ class SystemRow(Versioned, Base):
 class ChannelRow(Versioned, Base):
     """address: the system's own word for it. gateway_unit_id: who we are when we key it.
     hold_s: a talk is over when not refreshed within it; echo_s: how late our own key comes back;
-    both None for what the adapter says. air: which talkgroup of which network it is, however it is
+    both None for what the adapter says. measured_echo_s: what the last test key that came back
+    took; None where none did. air: which talkgroup of which network it is, however it is
     heard, such as ``bee00.1a2/3101``; empty where nobody said."""
 
     __tablename__ = "channels"
@@ -41,6 +42,7 @@ class ChannelRow(Versioned, Base):
     gateway_unit_id: Mapped[str] = mapped_column(String(64))
     hold_s: Mapped[float | None]
     echo_s: Mapped[float | None]
+    measured_echo_s: Mapped[float | None]
     air: Mapped[str] = mapped_column(String(64), server_default="")
 
     __table_args__ = (

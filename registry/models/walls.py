@@ -3,7 +3,14 @@
 Places and stops hang on the point that they show: a deleted point leaves every wall and tour.
 """
 
-from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, String, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.models.base import ID, Base, Versioned, table
@@ -39,13 +46,14 @@ class WallPlaceRow(Base):
 
 
 class TourRow(Versioned, Base):
-    """dwell_s: how long a group stands."""
+    """dwell_s: how long a group stands. on_duty: whether it is asked for now."""
 
     __tablename__ = "tours"
 
     organization_id: Mapped[str] = mapped_column(ID, ForeignKey("organizations.id"), index=True)
     name: Mapped[str] = mapped_column(String(200))
     dwell_s: Mapped[int]
+    on_duty: Mapped[bool] = mapped_column(default=False, server_default=false())
 
     __table_args__ = (
         UniqueConstraint("organization_id", "name"),

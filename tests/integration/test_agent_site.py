@@ -30,6 +30,7 @@ from adapters.errors import InvalidSettings
 from adapters.events import FloorTaken
 from gateway import roster, site
 from gateway.agents.build import radio_adapter
+from gateway.agents.radio import RadioAgent
 from gateway.bus.client import Bus
 from gateway.bus.errors import BrokerRefused
 from gateway.bus.messages import CloudEvent, decode, decode_event
@@ -258,8 +259,15 @@ async def test_what_cannot_work_is_one_sentence(
 
 
 async def test_a_site_follows_what_the_gateway_says_of_its_system(
-    embedded_broker: RunningBroker, tmp_path: Path
+    embedded_broker: RunningBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    begun: list[RadioAgent] = []
+
+    def begin(*parts: Any, **options: Any) -> RadioAgent:
+        begun.append(RadioAgent(*parts, **options))
+        return begun[-1]
+
+    monkeypatch.setattr(site, "RadioAgent", begin)
     place = Place(tmp_path / "site", url_of(embedded_broker.address))
     settings = load(data_dir=place.folder, mqtt_url=place.url)
     told = Bus(embedded_broker.address, node="gateway", topics=Topics())
@@ -274,12 +282,17 @@ async def test_a_site_follows_what_the_gateway_says_of_its_system(
     told.set_state(topic, config(place.port))
     async with running(told.run(), site.run(settings, TRUNK)):
         await wait_until(lambda: states.get(TRUNK_CHANNEL), what="it runs")
+        copy = place.folder / f"system-{TRUNK}.json"
+        slow = {**config(place.port)["channels"][0], "echo_s": 1.5}
+        told.set_state(topic, config(place.port, channels=[slow]))
+        await wait_until(lambda: b'"echo_s":1.5' in copy.read_bytes(), what="the new echo")
+        assert len(begun) == 1  # no link is broken for it
+        assert [state.channel.echo_s for state in begun[0]._states.values()] == [1.5]
         told.set_state(topic, config(place.port, channels=[other]))
         await wait_until(lambda: states.get("channel-other"), what="the new channel")
         await wait_until(lambda: states[TRUNK_CHANNEL] == b"", what="the old one is cleared")
         states.clear()
         told.set_state(topic, config(place.port, runs_at="gateway"))
-        copy = place.folder / f"system-{TRUNK}.json"
         await wait_until(lambda: b'"gateway"' in copy.read_bytes())
         told.set_state(topic, config(place.port, version=9))
         await wait_until(lambda: states.get(TRUNK_CHANNEL), what="it runs again")

@@ -189,6 +189,23 @@ async def test_an_edited_system_starts_anew_and_an_unchanged_one_does_not(stage:
     assert stage.script.at_once == 1
 
 
+async def test_a_measured_echo_is_told_without_beginning_anew(stage: Stage) -> None:
+    system = stage.system()
+    channel = stage.channel(system.id)
+    await stage.look()
+    await wait_until(lambda: stage.script.attempts == 1)
+    stage.registry(channels.note_echoes, SYSTEM, {channel.id: 0.8})
+    await stage.look()
+    topic = f"hutong/v1/systems/{system.id}/config"
+    await wait_until(lambda: (stage.said[topic] or {})["channels"][0]["echo_s"] == 1.1)
+    agent = stage.roster.agents.systems[system.id]
+    assert agent._states[channel.id].channel.echo_s == 1.1
+    assert stage.script.attempts == 1
+    known = DefinitionsFile(stage.file).load()
+    assert known is not None
+    assert [each.echo_s for each in known.channels] == [1.1]
+
+
 async def test_everything_that_was_keyed_is_ended_when_the_roster_ends(
     embedded_broker: RunningBroker, database: Database, tmp_path: Path, script: Script
 ) -> None:

@@ -175,6 +175,7 @@ TABLES: dict[str, list[Row]] = {
             "gateway_unit_id": "9990",
             "hold_s": 1.5,
             "echo_s": None,
+            "measured_echo_s": 0.42,
             "air": "",
             **MADE,
         }
@@ -284,7 +285,16 @@ TABLES: dict[str, list[Row]] = {
         {"wall_id": known(81), "place": place, "point_id": point}
         for place, point in ((0, GATE), (3, CORNER))
     ],
-    "tours": [{"id": known(82), "organization_id": STATION, "name": "夜巡", "dwell_s": 15, **MADE}],
+    "tours": [
+        {
+            "id": known(82),
+            "organization_id": STATION,
+            "name": "夜巡",
+            "dwell_s": 15,
+            "on_duty": True,
+            **MADE,
+        }
+    ],
     "tour_groups": [
         {"tour_id": known(82), "position": turn, "name": name}
         for turn, name in enumerate(("一组", "二组"))

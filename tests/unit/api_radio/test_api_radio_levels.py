@@ -38,3 +38,21 @@ async def test_a_level_is_written_applied_and_restored(stage: Any) -> None:
     assert (await dispatcher("DELETE", path)).status == 204
     wrong = {**body, "plan": [{**step, "value": "yes"}]}
     assert (await dispatcher("POST", "/levels", wrong)).status == 422
+
+
+async def test_a_level_puts_a_tour_on_duty(stage: Any) -> None:
+    dispatcher = await stage.caller("dispatcher")
+    made = await dispatcher("POST", "/tours", {"name": "night", "organization": "d/s1"})
+    assert (made.status, made.body["on_duty"]) == (201, False), made.body
+    tour = f"/tours/{made.body['id']}"
+    step = {"kind": "tour", "id": made.body["id"], "field": "on_duty", "value": True}
+    body = {"name": "high", "organization": "d/s1", "plan": [step]}
+    level = f"/levels/{(await dispatcher('POST', '/levels', body)).body['id']}"
+    assert (await dispatcher("POST", f"{level}/apply", {})).body["done"] == [step]
+    on_duty = await dispatcher("GET", tour)
+    assert on_duty.body["on_duty"] is True
+    assert (await dispatcher("GET", "/tours")).body["items"][0]["on_duty"] is True
+    assert (await dispatcher("POST", f"{level}/restore", {})).status == 200
+    assert (await dispatcher("GET", tour)).body["on_duty"] is False
+    by_hand = await dispatcher("PATCH", tour, {"on_duty": True}, headers={"If-Match": '"3"'})
+    assert (by_hand.status, by_hand.body["on_duty"]) == (200, True), by_hand.body

@@ -6,13 +6,15 @@ import pytest
 from databases import ON_SQLITE, Registry
 from test_registry_radio import channel, district, patch, somebody, trunk
 
-from registry import channels, levels, organizations, patches, units
+from registry import channels, levels, organizations, patches, points, tours, units
 from registry.errors import Conflict, Forbidden, Invalid, NotFound
 from registry.levels import Level, NewLevel, Step
 from registry.organizations import NewOrganization
 from registry.partition import SYSTEM, Role
 from registry.patches import Member
+from registry.points import NewPoint
 from registry.systems import System
+from registry.tours import Group, NewTour
 from registry.units import NewUnit
 
 pytest_plugins = ["databases"]
@@ -84,6 +86,45 @@ def test_what_was_changed_by_hand_meanwhile_stays(district: Registry, trunk: Sys
     assert district(channels.get, SYSTEM, b.id).priority == 0
     with pytest.raises(Conflict, match="not in force"):
         district(levels.restore, SYSTEM, high.id)
+
+
+def test_a_level_puts_tours_on_duty_and_restoring_takes_them_off(district: Registry) -> None:
+    camera = district(points.create, SYSTEM, NewPoint(organization="d", name="gate")).id
+    groups = (Group(name="gates", points=(camera,)),)
+    night, day = (
+        district(tours.create, SYSTEM, NewTour(name=name, organization="d", groups=groups))
+        for name in ("night", "day")
+    )
+    high = level(
+        district,
+        "high",
+        sets("tour", night.id, "on_duty", True),
+        sets("tour", night.id, "dwell_s", 5),
+        sets("tour", day.id, "on_duty", True),
+    )
+    assert len(district(levels.apply, SYSTEM, high.id).done) == 3
+    shown = district(tours.get, SYSTEM, night.id)
+    assert (shown.on_duty, shown.dwell_s, shown.groups) == (True, 5, groups)
+    assert district(tours.get, SYSTEM, day.id).on_duty
+    # Somebody has seen enough of one of them, and removes it.
+    district(tours.update, SYSTEM, night.id, {"dwell_s": 20})
+    district(tours.delete, SYSTEM, day.id)
+    restored = district(levels.restore, SYSTEM, high.id)
+    assert [(each.id, each.field) for each in restored.done] == [(night.id, "on_duty")]
+    assert {(each.id, each.field) for each in restored.skipped} == {
+        (night.id, "dwell_s"),
+        (day.id, "on_duty"),
+    }
+    shown = district(tours.get, SYSTEM, night.id)
+    assert (shown.on_duty, shown.dwell_s) == (False, 20)
+    for step, words in (
+        (sets("tour", night.id, "on_duty", 1), "is no on_duty"),
+        (sets("tour", night.id, "dwell_s", 4), "5 to 3600"),
+        (sets("tour", night.id, "groups", 1), "cannot set groups"),
+        (sets("tour", day.id, "on_duty", True), "there is no tour"),
+    ):
+        with pytest.raises(Invalid, match=words):
+            level(district, "other", step)
 
 
 def test_a_level_that_would_give_a_channel_two_keyers_changes_nothing(
