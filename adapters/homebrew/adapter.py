@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import ClassVar
 
 from adapters.base import Adapter, Capability, Emit, Granting, RadioTraits
@@ -15,7 +15,16 @@ from adapters.errors import (
     Unreachable,
     reason_of,
 )
-from adapters.events import DONE, Command, KeyChannel, Online, Outcome, UnkeyChannel
+from adapters.events import (
+    AMBE_DMR,
+    DONE,
+    Command,
+    KeyChannel,
+    Online,
+    Outcome,
+    UnkeyChannel,
+    VoiceFrame,
+)
 from adapters.homebrew.master import Master
 from adapters.homebrew.openbridge import OpenBridge
 from adapters.homebrew.peer import MasterPeer
@@ -29,13 +38,14 @@ class HomebrewAdapter(Adapter):
     A channel is ``"{slot}/{talkgroup}"``.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.KEY})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.KEY, Capability.VOICE})
     traits: ClassVar[RadioTraits] = RadioTraits(
         granting=Granting.LOCAL,
         identifies_talker=True,
         resource="timeslot",
         hold_s=1.0,
         echo_s=0.2,
+        voice=(AMBE_DMR,),
     )
     Settings = HomebrewSettings
     settings: HomebrewSettings
@@ -131,8 +141,13 @@ class HomebrewAdapter(Adapter):
             raise Unreachable("not listening for repeaters yet", device=_where(self.settings))
         if isinstance(command, KeyChannel):
             return station.key(command)
-        station.unkey(command.transmission)
+        station.unkey(command.transmission, drain=command.drain)
         return DONE
+
+    async def send_voice(self, frames: AsyncIterator[VoiceFrame]) -> None:
+        """Send voice in a transmission of ours; while `run` is not up there is none."""
+        if self._station is not None:
+            await self._station.play(frames)
 
 
 def _where(settings: HomebrewSettings) -> str:

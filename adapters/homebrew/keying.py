@@ -1,11 +1,13 @@
-"""What we transmit: header, silence in superframes, terminator. Pure."""
+"""What we transmit: header, voice or silence in superframes, terminator. Pure."""
 
 import dataclasses
 import math
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 
 from adapters.homebrew import dmr
+from adapters.homebrew.jitter import SILENCE, JitterBuffer
 from adapters.homebrew.settings import LARGEST_UNIT_ID
 from adapters.homebrew.wire import VOICE_FRAMES, DataType, Dmrd, Frame, encode_dmrd
 
@@ -48,7 +50,8 @@ class Transmission:
     """One talk of ours. sequence counts bursts; burst 0 is the header, then frames A to F.
 
     due_s: when the next burst is to go out, monotonic; it advances by 60 ms whenever one goes, so
-    late timers do not add up.
+    late timers do not add up. jitter: the voice that was given, None until some was; there is
+    silence without. drained_by_s: it ends when that voice is out, or then; None: it does not.
     """
 
     name: str
@@ -57,11 +60,46 @@ class Transmission:
     stream_id: int
     due_s: float
     sequence: int = 0
+    jitter: JitterBuffer | None = None
+    drained_by_s: float | None = None
+    _stops: list[Callable[[], None]] = dataclasses.field(default_factory=list)
+    _ambe: bytes = SILENCE
     _encoded: dict[int, "_Encoded"] = dataclasses.field(default_factory=dict)
 
     @property
     def stream(self) -> str:
         return f"{self.stream_id:08x}"
+
+    def open_voice(self, stop: Callable[[], None]) -> JitterBuffer:
+        """Voice is to come. stop: is called when the transmission ends before that voice."""
+        if self.jitter is None:
+            self.jitter = JitterBuffer()
+        if self.drained_by_s is None:
+            self.jitter.open()
+        self._stops.append(stop)
+        return self.jitter
+
+    def close_voice(self, stop: Callable[[], None]) -> None:
+        """No more is to come from there. stop: as it was given."""
+        self._stops.remove(stop)
+        if self.jitter is not None and not self._stops:
+            self.jitter.close()
+
+    def end(self) -> None:
+        """It has ended: whoever gives it voice may go."""
+        for stop in self._stops:
+            stop()
+
+    def prepare(self) -> None:
+        """Choose the voice of the burst that is due; every repeater gets the same."""
+        if self.jitter is not None and self.sequence:
+            self._ambe = self.jitter.pull(self.due_s)  # not when the timer came to it
+
+    def is_drained(self, now_s: float) -> bool:
+        """It was to end when its voice is out, and that is so, or took too long."""
+        if self.drained_by_s is None:
+            return False
+        return now_s >= self.drained_by_s or self.jitter is None or self.jitter.is_over
 
     def burst(self, repeater_id: int, color_code: int) -> bytes:
         """The datagram that is due, for one repeater."""
@@ -70,7 +108,8 @@ class Transmission:
             return self._datagram(repeater_id, Frame.DATA_SYNC, DataType.VOICE_HEADER, payload)
         place = (self.sequence - 1) % VOICE_FRAMES
         frame = Frame.VOICE if place else Frame.VOICE_SYNC
-        return self._datagram(repeater_id, frame, place, self._for(color_code).voice()[place])
+        payload = dmr.encode_voice(self._ambe, self._for(color_code).middles()[place])
+        return self._datagram(repeater_id, frame, place, payload)
 
     def terminator(self, repeater_id: int, color_code: int) -> bytes:
         payload = self._for(color_code).terminator()
@@ -108,14 +147,14 @@ class _Encoded:
     def __init__(self, link_control: dmr.LinkControl, color_code: int) -> None:
         self._link_control = link_control
         self._color_code = color_code
-        self._voice: tuple[bytes, ...] = ()
+        self._middles: tuple[int, ...] = ()
         self._terminator = b""
         self.header = dmr.encode_header(link_control, color_code)
 
-    def voice(self) -> tuple[bytes, ...]:
-        if not self._voice:
-            self._voice = dmr.encode_superframe(self._link_control, self._color_code)
-        return self._voice
+    def middles(self) -> tuple[int, ...]:
+        if not self._middles:
+            self._middles = dmr.encode_middles(self._link_control, self._color_code)
+        return self._middles
 
     def terminator(self) -> bytes:
         if not self._terminator:

@@ -3,7 +3,7 @@
 import abc
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import cast
 
@@ -20,6 +20,7 @@ from adapters.events import (
     Outcome,
     PrivateTalk,
     UnitLocation,
+    VoiceFrame,
     VoiceHeard,
 )
 from adapters.homebrew import voice, wire
@@ -296,9 +297,13 @@ class Station(asyncio.DatagramProtocol, abc.ABC):
         """Begin to transmit: the header is on the wire when this returns `done`."""
         return self._transmitter.key(command)
 
-    def unkey(self, name: str) -> None:
-        """End a transmission; one that is not there is none."""
-        self._transmitter.unkey(name)
+    def unkey(self, name: str, *, drain: bool) -> None:
+        """End a transmission; one that is not there is none. drain: when its voice is out."""
+        self._transmitter.unkey(name, drain=drain)
+
+    async def play(self, frames: AsyncIterator[VoiceFrame]) -> None:
+        """Send voice in its transmission until it or the transmission ends."""
+        await self._transmitter.play(frames)
 
     # --- time and the socket ---
 

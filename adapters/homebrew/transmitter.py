@@ -2,10 +2,20 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
-from adapters.events import DONE, KeyChannel, Outcome, Result
+from adapters.events import (
+    AMBE_DMR,
+    DONE,
+    DRAIN_MS,
+    KeyChannel,
+    Outcome,
+    Result,
+    VoiceFlag,
+    VoiceFrame,
+)
 from adapters.homebrew.air import Air
+from adapters.homebrew.jitter import JitterBuffer
 from adapters.homebrew.keying import (
     BURST_S,
     Echoes,
@@ -16,6 +26,8 @@ from adapters.homebrew.keying import (
 )
 from adapters.homebrew.sign_in import Peer, Repeater, Stations
 from adapters.homebrew.wire import VOICE_FRAMES, Dmrd
+
+DRAIN_S = DRAIN_MS / 1000
 
 
 class Transmitter:
@@ -78,6 +90,7 @@ class Transmitter:
         running = self._transmissions.get(command.transmission)
         if running is not None:
             if running.channel == channel:
+                running.drained_by_s = None
                 return DONE
             reason = f"this transmission is on {running.channel.address}"
             return Outcome(result=Result.REFUSED, reason=reason)
@@ -86,6 +99,7 @@ class Transmitter:
         if not self._takers(channel):
             reason = f"no repeater asks for {channel.address}"
             return Outcome(result=Result.REFUSED, reason=reason)
+        self._cut_short(channel)
         occupied = self._occupied_by(channel)
         if occupied:
             return Outcome(result=Result.BUSY, reason=occupied)
@@ -101,11 +115,49 @@ class Transmitter:
         self._transmit(transmission)
         return DONE
 
-    def unkey(self, name: str) -> None:
-        """End a transmission; one that is not there is none."""
+    def unkey(self, name: str, *, drain: bool) -> None:
+        """End a transmission; one that is not there is none. drain: when its voice is out."""
         transmission = self._transmissions.get(name)
-        if transmission is not None:
-            self._stop(transmission, self._loop.time())
+        if transmission is None:
+            return
+        now_s = self._loop.time()
+        if drain and transmission.jitter is not None:
+            transmission.jitter.close()
+            transmission.drained_by_s = transmission.drained_by_s or now_s + DRAIN_S
+            if not transmission.is_drained(now_s):
+                return
+        self._stop(transmission, now_s)
+
+    async def play(self, frames: AsyncIterator[VoiceFrame]) -> None:
+        """Send voice in the transmission that it names, until it ends or the transmission does."""
+        playing: Transmission | None = None
+
+        def stop() -> None:
+            limit.reschedule(0.0)
+
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                async for frame in frames:
+                    if playing is None:
+                        playing = self._transmissions.get(frame.transmission)
+                        if playing is None:
+                            return
+                        jitter = playing.open_voice(stop)
+                    if frame.transmission == playing.name:
+                        _give(jitter, frame, self._loop.time())
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        finally:
+            if playing is not None:
+                playing.close_voice(stop)
+
+    def _cut_short(self, channel: Talkgroup) -> None:
+        """End what only sends the rest of its voice where the channel is wanted."""
+        for other in list(self._transmissions.values()):
+            if other.drained_by_s is not None and self._share(other.channel, channel):
+                self._stop(other, self._loop.time())
 
     def _takers(self, channel: Talkgroup) -> list[Repeater]:
         """The repeaters that a talkgroup goes out at."""
@@ -132,6 +184,11 @@ class Transmitter:
 
     def _transmit(self, transmission: Transmission) -> None:
         """Send the burst that is due and set the timer for the next."""
+        now_s = self._loop.time()
+        if transmission.is_drained(now_s):
+            self._stop(transmission, now_s)
+            return
+        transmission.prepare()
         for repeater in self._takers(transmission.channel):
             datagram = transmission.burst(repeater.repeater_id, repeater.color_code)
             self._send(datagram, repeater.peer)
@@ -161,3 +218,16 @@ class Transmitter:
             if repeater.repeater_id != besides:
                 datagram = transmission.terminator(repeater.repeater_id, repeater.color_code)
                 self._send(datagram, repeater.peer)
+        transmission.end()
+
+
+def _give(jitter: JitterBuffer, frame: VoiceFrame, now_s: float) -> None:
+    """Have a frame played in its turn. What is encrypted cannot be: the receivers would need the
+    privacy header of its own talk, and without it hear noise."""
+    if frame.payload:
+        if frame.codec == AMBE_DMR and not frame.flags & VoiceFlag.ENCRYPTED:
+            jitter.put(frame.sequence, frame.payload, now_s)
+        else:
+            jitter.counts.unfit += 1
+    if frame.flags & VoiceFlag.LAST:
+        jitter.end(frame.sequence + bool(frame.payload))
