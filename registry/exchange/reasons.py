@@ -74,8 +74,28 @@ FILE_TEXTS: Mapping[str, tuple[str, str]] = {
         "the coordinate system is stated twice, and not the same",
         "坐标系有两种不同的说明",
     ),
-    "no_csv": ("line {line} is no CSV: {why}", "第 {line} 行不是 CSV：{why}"),
-    "no_encoding": ("line {line} is neither {encodings}", "第 {line} 行不是 {encodings} 编码"),
+    "empty": ("is empty", "没有内容"),
+    "is_workbook": (
+        "is a workbook, which its name must say: .xlsx",
+        "是工作簿，文件名应以 .xlsx 结尾",
+    ),
+    "no_mark": (
+        "is UTF-16 without a byte order mark, or no text: save it as UTF-8",
+        "是没有字节顺序标记的 UTF-16，或者不是文本：请另存为 UTF-8",
+    ),
+    "two_encodings": (
+        "line {line} is UTF-8 and line {other} is not: save it anew in one encoding",
+        "第 {line} 行是 UTF-8 编码，第 {other} 行不是：请用同一种编码重新保存",
+    ),
+    "long_row": (
+        "the row that begins in line {line} is far too long; perhaps a quote is never closed",
+        "从第 {line} 行开始的一行过长，可能是引号没有闭合",
+    ),
+    "no_csv": (
+        "the row that begins in line {line} is no CSV: {why}",
+        "从第 {line} 行开始的一行不是 CSV：{why}",
+    ),
+    "no_encoding": ("line {line} is {encodings}", "第 {line} 行不是 {encodings} 编码"),
     "no_workbook": ("no workbook that can be read: {why}", "不是可读取的工作簿：{why}"),
     "no_sheets": ("no workbook: it has no sheets", "不是工作簿：没有工作表"),
     "unreadable": ("cannot be read: {why}", "无法读取：{why}"),
@@ -98,6 +118,10 @@ FILE_TEXTS: Mapping[str, tuple[str, str]] = {
     "old_workbook": (
         "an old workbook (.xls), or one with a password: save it as .xlsx without one",
         "是旧版工作簿（.xls）或有密码保护：请另存为没有密码的 .xlsx",
+    ),
+    "too_many_blank": (
+        "more than {most} blank rows one after another",
+        "连续的空行超过 {most} 行",
     ),
     "too_many_rows": (
         "a row says that it is below row {most}, where sheets end",

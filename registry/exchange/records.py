@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from registry.errors import Invalid
@@ -12,6 +12,8 @@ from registry.exchange.reasons import file_text
 HEADER_WITHIN = 10
 MAX_COLUMNS = 1000
 MAX_FILE_BYTES = 200 * 1024 * 1024
+MAX_BLANK_ROWS = 2_000_000
+"""One after another: more than any sheet has."""
 BLOCK_ROWS = 2_000
 BLOCK_CELLS = 200_000
 BLOCK_CHARACTERS = 8 << 20
@@ -61,24 +63,24 @@ class Block:
 
 def under_headers(
     sheet: str, rows: Iterable[Sequence[Any]], read: Callable[[], int] = lambda: 0
-) -> Iterator[Block]:
+) -> Generator[Block, None, bool]:
     """Rows of a sheet in blocks, blank ones left out. The header is the row, among the first ten
     that are not blank, with the most names that we know; those above it are a title.
 
     read: how much of the file the rows so far are made of, so that no block grows too large.
-    Raises: FileRefused where no row knows any.
+    Returns: whether any row is not blank. Raises: FileRefused where no row knows any.
     """
     source = iter(rows)
     waiting: list[tuple[int, Sequence[Any]]] = []
     done = 0
-    for cells in source:
+    for cells in itertools.islice(source, MAX_BLANK_ROWS):
         done += 1
         if not is_blank(cells):
             waiting.append((done, cells))
             if len(waiting) == HEADER_WITHIN:
                 break
     if not waiting:
-        return
+        return False
     known = [len(read_header(_texts(cells)).fields) for _, cells in waiting]
     where = known.index(max(known))
     if known[where] == 0:
@@ -88,11 +90,14 @@ def under_headers(
         raise FileRefused("too_many_columns", sheet, most=MAX_COLUMNS)
     numbers = [number for number, _ in waiting[where + 1 :]]
     kept = [cells for _, cells in waiting[where + 1 :]]
-    began = read()
+    began, blank = read(), 0
     while some := list(itertools.islice(source, _SOME_ROWS)):
         filled = [at for at, cells in enumerate(some, done + 1) if not is_blank(cells)]
         numbers.extend(filled)
         whole = len(filled) == len(some)
+        blank = 0 if filled else blank + len(some)
+        if blank > MAX_BLANK_ROWS:
+            raise FileRefused("too_many_blank", sheet, most=MAX_BLANK_ROWS)
         kept.extend(some if whole else (some[at - done - 1] for at in filled))
         done += len(some)
         full = len(kept) >= BLOCK_ROWS or len(kept) * len(some[0]) >= BLOCK_CELLS
@@ -101,6 +106,7 @@ def under_headers(
             numbers, kept, began = [], [], read()
     if kept:
         yield Block(sheet=sheet, headers=headers, rows=numbers, cells=kept)
+    return True
 
 
 def in_blocks(

@@ -6,6 +6,7 @@ out about it, and `forget` empties them.
 
 import dataclasses
 import itertools
+import operator
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from registry.exchange.reasons import Refusal, refuse
 from registry.exchange.records import Block, FileRefused
 
 CHUNK = 10_000
+_NAMED = 9
+"""Rows of a key that are named to the others."""
 _SCHEMA = """
 CREATE TABLE rows (
     n INTEGER PRIMARY KEY, sheet TEXT NOT NULL, row INTEGER NOT NULL,
@@ -166,57 +169,48 @@ class Staging:
                 "id IS NULL AND code IS NULL AND name IS NOT NULL",
             ),
         ):
-            self._refuse_grouped(
-                f"SELECT group_concat(n) FROM rows WHERE {where} GROUP BY {key}"
-                " HAVING count(*) > 1",
-                key.partition(",")[0],
-                "twice",
-            )
+            self._refuse_grouped(f"rows WHERE {where}", key, key.partition(",")[0], "twice")
 
     def refuse_double_claims(self) -> None:
         """Two rows that were found to mean the same point."""
         self._refuse_grouped(
-            f"SELECT group_concat(n) FROM meant WHERE {GOOD} GROUP BY point_id HAVING count(*) > 1",
-            "row",
-            "claimed",
+            f"meant JOIN rows USING (n) WHERE {GOOD}", "point_id", "row", "claimed"
         )
 
-    def _refuse_grouped(self, grouped: str, field: str, reason: str) -> None:
-        for (numbers,) in self.db.execute(grouped).fetchall():
-            self._refuse_all(sorted(map(int, numbers.split(","))), field, reason)
-
-    def _refuse_all(self, numbers: Sequence[int], field: str, reason: str) -> None:
-        shown = dict(
-            self.db.execute(
-                f"SELECT n, row FROM rows WHERE n IN ({','.join('?' * len(numbers[:9]))})",
-                numbers[:9],
-            )
+    def _refuse_grouped(self, source: str, key: str, field: str, reason: str) -> None:
+        """Give all rows that share a key the reason, naming some of the others. source: SQL with
+        a condition."""
+        found = self.db.execute(
+            f"SELECT n, row, {key} FROM {source} AND ({key}) IN"
+            f" (SELECT {key} FROM {source} GROUP BY {key} HAVING count(*) > 1)"
+            # Not as an index has them: all is found before the first row is refused.
+            f" ORDER BY {key}, +n"
         )
-        refused = []
-        for n in numbers:
-            others = ", ".join(str(row) for other, row in shown.items() if other != n)
-            refused.append((n, refuse(field, reason, rows=others)))
-        self.refuse(refused)
+        for _, group in itertools.groupby(found, operator.itemgetter(slice(2, None))):
+            rows = iter(group)
+            named = list(itertools.islice(rows, _NAMED))
+            refused = itertools.chain(named, rows)
+            self.refuse((n, refuse(field, reason, rows=_others(n, named))) for n, *_ in refused)
 
     def match_names(self) -> None:
         """Give rows without a point the one existing point of their name and place that no other
         row means by id or code. A row with a code takes none that has another."""
         self.db.execute("CREATE INDEX IF NOT EXISTS existing_name ON existing (name, place)")
         self.db.execute("DELETE FROM existing WHERE id IN (SELECT point_id FROM meant)")
-        found = self.db.execute(
-            "SELECT n, count(*), min(e.id) FROM rows AS r JOIN existing AS e"
-            " ON e.name = r.name AND e.place = ifnull(r.place, '')"
-            f" WHERE {LOOSE} AND (r.code IS NULL OR e.code IS NULL) GROUP BY n"
-        ).fetchall()
-        self.refuse(
-            (n, refuse("name", "ambiguous", count=count)) for n, count, _ in found if count > 1
+        of_one_name = (
+            "rows AS r JOIN existing AS e ON e.name = r.name AND e.place = ifnull(r.place, '')"
         )
-        self.insert("meant", ((n, point_id) for n, count, point_id in found if count == 1), 2)
+        fits = f"{LOOSE} AND (r.code IS NULL OR e.code IS NULL) GROUP BY n"
+        for found in self.select("n, count(*), min(e.id)", of_one_name, fits):
+            self.refuse(
+                (n, refuse("name", "ambiguous", count=count)) for n, count, _ in found if count > 1
+            )
+            self.insert("meant", ((n, point_id) for n, count, point_id in found if count == 1), 2)
 
-    def refuse_where(self, where: str, refusal: Refusal, *parameters: Any) -> None:
+    def refuse_where(self, where: str, refusal: Refusal) -> None:
         """Give the same reason to all rows of a condition in SQL."""
-        found = self.db.execute(f"SELECT n FROM rows WHERE {where}", parameters).fetchall()
-        self.refuse((n, refusal) for (n,) in found)
+        for found in self.select("n", "rows", where):
+            self.refuse((n, refusal) for (n,) in found)
 
     def select(
         self, columns: str, source: str, where: str = "1", length: int = CHUNK
@@ -267,6 +261,10 @@ class Staging:
         for n, sheet, row, why in found:
             refusals = tuple(each for line in why.split("\n") for each in _read_refusals(line))
             yield RefusedRow(n=n, sheet=sheet, row=row, refusals=refusals)
+
+
+def _others(n: int, named: Sequence[tuple[Any, ...]]) -> str:
+    return ", ".join(str(row) for other, row, *_ in named if other != n)
 
 
 def _joined(known: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

@@ -106,9 +106,12 @@ def read_xlsx(path: Path) -> Iterator[Block]:
         each.is_plain and each.rows <= AT_ONCE_ROWS and each.cells <= AT_ONCE_CELLS
         for each in parts.values()
     )
+    holds_any = False
     for name, rows in _guarded(_at_once(path) if small else _streamed(path)):
         found = parts.get(order.get(name, ""), _Found())
-        yield from under_headers(name, _filled(rows, found))
+        holds_any |= yield from under_headers(name, _filled(rows, found))
+    if not holds_any:
+        raise FileRefused("empty")
 
 
 def _refuse_old(path: Path) -> None:

@@ -175,6 +175,12 @@ def test_what_nobody_can_tell_apart_is_refused(district: Registry, load: Import)
     assert len(everything(district)) == 3
 
 
+def test_a_key_of_very_many_rows_names_a_few_of_them(district: Registry, load: Import) -> None:
+    report, refused = load("name,place\n" + "a,x\n" * 30 + "b,x\n", partial=True)
+    assert refused == [(row, "name", "twice") for row in range(2, 32)]
+    assert counts(report) == (1, 0, 0, 30)
+
+
 def test_all_or_nothing_unless_asked(district: Registry, load: Import) -> None:
     text = "name,longitude,latitude\na,1,1\n,2,2\nc,x,1\n"
     report, refused = load(text)

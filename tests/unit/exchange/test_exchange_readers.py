@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from registry.exchange import records as rows
 from registry.exchange import xlsx_file
 from registry.exchange.files import FORMATS, Format, format_of, read_records
 from registry.exchange.records import FileRefused, Record
@@ -40,6 +41,36 @@ def test_the_delimiter_is_found(tmp_path: Path, delimiter: str) -> None:
     assert records[0].cells == ("a", "b,c")
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_title_says_nothing_of_what_stands_between_cells(tmp_path: Path, delimiter: str) -> None:
+    title = "视频点位表（沈河, 2026 年, 第二版）"
+    records = read(tmp_path, f"{title}\n\nname{delimiter}place\na{delimiter}b,c\n")
+    assert [(each.row, each.cells) for each in records] == [(4, ("a", "b,c"))]
+
+
+def test_blank_rows_without_end_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "MAX_BLANK_ROWS", 1000)
+    assert len(read(tmp_path, "name\na\n" + ",\n" * 900 + "b\n")) == 2
+    with pytest.raises(FileRefused, match="blank rows"):
+        read(tmp_path, "name\na\n" + ",\n" * 3000 + "b\n")
+    with pytest.raises(FileRefused, match="is empty"):
+        read(tmp_path, ",\n" * 2000)
+
+
+def test_rows_of_several_lines_are_counted_as_spreadsheets_do(tmp_path: Path) -> None:
+    records = read(tmp_path, 'name,place\n"a","b\nc"\nd,e\n')
+    assert [(each.row, each.cells) for each in records] == [(2, ("a", "b\nc")), (3, ("d", "e"))]
+
+
+def test_a_file_without_rows_below_its_header_is_none_that_is_empty(tmp_path: Path) -> None:
+    assert read(tmp_path, "name\n") == []
+    assert read(tmp_path, workbook([["name"]]), "xlsx") == []
+    with pytest.raises(FileRefused, match="is empty"):
+        read(tmp_path, workbook([[]]), "xlsx")
+
+
 def test_a_title_above_the_header_is_passed_over(tmp_path: Path) -> None:
     records = read(tmp_path, "点位表,,\n,,\nSBMC,AZDZ,JD\na,b,1\n")
     assert [(each.row, each.cells) for each in records] == [(4, ("a", "b", "1"))]
@@ -50,7 +81,19 @@ def test_a_title_above_the_header_is_passed_over(tmp_path: Path) -> None:
     [
         (b"a,b\n1,2\n", "column name"),
         (b"name\nab\xff\xff\n", "line 2 is neither utf-8 nor gb18030"),
-        (b"name\n" + b"x" * 200_000, "no CSV"),
+        (b"name\n" + b"x" * 200_000, "no CSV: a cell has more than"),
+        (b'name,place\na,b\nc,"d\ne,f\n', "line 3 is no CSV: a quote is opened and never"),
+        (b'name,place\n"a"b,c\n', "line 2 is no CSV: something stands between"),
+        (b"name\na\n" + b"," * 300_000, "line 3 is far too long"),
+        (b'name\n"a"' + b',"\n"' * 100_000, "line 2 is far too long"),
+        (b"", "is empty"),
+        (b" \r\n,,\r\n", "is empty"),
+        ("名称\n甲\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        (bytes(100), "no text"),
+        (b"PK\x03\x04rest of it", "is a workbook"),
+        ("name\n和平里\n".encode() + "万莲路\n".encode("gb18030"), "line 2 is UTF-8 and line 3"),
+        ("name\n和平里\n和平里\n".encode() + b"\xff\n", "line 2 is UTF-8 and line 4"),
+        ("name\n".encode("utf-16") + b"\x00\xd8\n\x00", "line 2 is not utf-16"),
     ],
 )
 def test_a_csv_that_cannot_be_read_says_why(tmp_path: Path, content: bytes, why: str) -> None:
