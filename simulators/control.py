@@ -212,7 +212,7 @@ class Control:
             case "plug":
                 repeater.plug()
             case "loss":
-                repeater.loss = (await _body(request, Loss)).ratio
+                repeater.network.loss = (await _body(request, Loss)).ratio
         return _json({"state": repeater.state})
 
     async def _end_stream(self, request: web.Request) -> web.Response:
@@ -302,7 +302,7 @@ def _repeater_state(repeater: Repeater) -> dict[str, Any]:
         "state": repeater.state,
         "signed_in": repeater.signed_in,
         "last_error": repeater.last_error,
-        "counts": dataclasses.asdict(repeater.counts),
+        "counts": dataclasses.asdict(repeater.counts) | {"lost": repeater.network.lost},
         "slots": {number: {"busy": slot.busy} for number, slot in repeater.slots.items()},
     }
 
@@ -319,10 +319,15 @@ def _radio_state(radio: Radio, repeater: Repeater) -> dict[str, Any]:
 
 
 def _heard_state(heard: Heard) -> dict[str, Any]:
-    """Without the time between packets, which is long."""
-    fields = dataclasses.asdict(heard)
-    gaps = fields.pop("gaps_ms")
-    return fields | {"lc_ok": heard.lc_ok, "longest_gap_ms": max(gaps, default=0.0)}
+    """Without the voice and the time between packets, which are long."""
+    fields = dataclasses.asdict(dataclasses.replace(heard, gaps_ms=[], voice=[]))
+    del fields["gaps_ms"], fields["voice"]
+    return fields | {
+        "control": heard.control.hex(),
+        "colour_codes": sorted(heard.colour_codes),
+        "lc_ok": heard.lc_ok,
+        "longest_gap_ms": max(heard.gaps_ms, default=0.0),
+    }
 
 
 def _feed_state(name: str, feed: TrunkRecorder | MmdvmHost) -> dict[str, Any]:

@@ -160,7 +160,13 @@ class District:
             case "plug":
                 self.repeaters[step.repeater or 0].plug()
             case "loss":
-                self.repeaters[step.repeater or 0].loss = step.ratio or 0.0
+                self.repeaters[step.repeater or 0].network.loss = step.ratio or 0.0
+            case "reorder":
+                self.repeaters[step.repeater or 0].network.reorder = step.ratio or 0.0
+            case "duplicate" if step.repeater is not None:
+                self.repeaters[step.repeater].network.duplicate = step.ratio or 0.0
+            case "delay" if step.repeater is not None:
+                self.repeaters[step.repeater].network.delay_s = step.seconds or 0.0
             case "end_stream":
                 self.zello_of(step.channel or "").end_stream(step.channel or "")
             case "drop_connections":

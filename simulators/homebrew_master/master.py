@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
+import random
 import secrets
 from typing import Any, Self
 
 from simulators.homebrew_repeater import Heard, burst
-from simulators.homebrew_repeater.slot import Slot, Talk
+from simulators.homebrew_repeater.disturbance import Disturbance
+from simulators.homebrew_repeater.slot import Slot, Talk, Voice
 from simulators.homebrew_repeater.wire import Dmrd, MalformedPacket, read_dmrd
 from simulators.waiting import Changes
 
@@ -22,10 +24,13 @@ class HomebrewMaster(asyncio.DatagramProtocol):
     talks that peers sent, each burst of them checked. options: what each peer has asked for.
 
     Faults, to be set at any time: silent answers nothing; refuse_login answers RPTL with MSTNAK;
-    no_pongs lets pings go unanswered; keep_ids sends talks with its own repeater's id.
+    no_pongs lets pings go unanswered; keep_ids sends talks with its own repeater's id; network is
+    what happens to the talks that it sends.
     """
 
-    def __init__(self, passphrase: str, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, passphrase: str, *, host: str = "127.0.0.1", port: int = 0, seed: int | None = None
+    ) -> None:
         self.host, self.port = host, port
         self.passphrase = passphrase
         self.peers: dict[int, Address] = {}
@@ -40,6 +45,7 @@ class HomebrewMaster(asyncio.DatagramProtocol):
         self.no_pongs = False
         self.keep_ids = False
         self.changes = Changes()
+        self.network = Disturbance(random.Random(seed))
         self._salts: dict[int, bytes] = {}
         self._trusted: set[int] = set()
         self._slots = {
@@ -62,6 +68,7 @@ class HomebrewMaster(asyncio.DatagramProtocol):
             talk.finish_now()
         for slot in self._slots.values():
             slot.end("unplugged")
+        self.network.close()
         if self._transport is not None:
             self._transport.close()
 
@@ -76,10 +83,16 @@ class HomebrewMaster(asyncio.DatagramProtocol):
         alias: str = "",
         emergency: bool = False,
         private: bool = False,
+        encrypted: bool = False,
+        voice: Voice | None = None,
     ) -> Talk:
         """A radio behind the master talks, until `release` of what is given back."""
         control = burst.LinkControl(
-            source=source, destination=talkgroup, private=private, emergency=emergency
+            source=source,
+            destination=talkgroup,
+            private=private,
+            emergency=emergency,
+            encrypted=encrypted,
         )
         talk = Talk(
             repeater=OWN_ID,
@@ -93,12 +106,15 @@ class HomebrewMaster(asyncio.DatagramProtocol):
             send_alias=lambda _source, _block, _data: None,
             send_position=lambda _source, _data: None,
             finished=self._talks.discard,
+            voice=voice,
         )
         self._talks.add(talk)
         return talk
 
     def _send_to_peers(self, packet: Dmrd) -> None:
-        datagram = packet.encode()
+        self.network.send(packet.encode(), self._deliver)
+
+    def _deliver(self, datagram: bytes) -> None:
         for peer in self.peers:
             own = datagram[11:15] if self.keep_ids else peer.to_bytes(4, "big")
             self.send(peer, datagram[:11] + own + datagram[15:])

@@ -3,11 +3,13 @@
 import asyncio
 import hashlib
 import hmac
+import random
 import secrets
 from typing import Any, Self
 
 from simulators.homebrew_repeater import Heard, burst
-from simulators.homebrew_repeater.slot import Slot, Talk
+from simulators.homebrew_repeater.disturbance import Disturbance
+from simulators.homebrew_repeater.slot import Slot, Talk, Voice
 from simulators.homebrew_repeater.wire import Dmrd, MalformedPacket, read_dmrd
 from simulators.waiting import Changes
 
@@ -18,20 +20,23 @@ BURST_BYTES = 53
 class OpenBridgeEnd(asyncio.DatagramProtocol):
     """Listens on loopback; use as an async context manager.
 
-    key: of both ends. network: its id, in what it sends. far: where the other end is, to be set
+    key: of both ends. network_id: its own, in what it sends. far: where the other end is, to be set
     before a talk. heard: the talks that came, each burst of them checked. forged: datagrams that
-    another key has sealed.
+    another key has sealed. network: what happens to the talks that it sends.
     """
 
-    def __init__(self, key: str, *, network: int = 3129, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, key: str, *, network_id: int = 3129, host: str = "127.0.0.1", seed: int | None = None
+    ) -> None:
         self.key = key
-        self.network = network
+        self.network_id = network_id
         self.host, self.port = host, 0
         self.far: Address | None = None
         self.heard: list[Heard] = []
         self.forged = 0
         self.malformed = 0
         self.changes = Changes()
+        self.network = Disturbance(random.Random(seed))
         self._slots: dict[int, Slot] = {}
         self._talks: set[Talk] = set()
         self._transport: asyncio.DatagramTransport | None = None
@@ -50,24 +55,36 @@ class OpenBridgeEnd(asyncio.DatagramProtocol):
             talk.finish_now()
         for slot in self._slots.values():
             slot.end("unplugged")
+        self.network.close()
         if self._transport is not None:
             self._transport.close()
 
-    def talk(self, source: int, talkgroup: int, *, emergency: bool = False) -> Talk:
+    def talk(
+        self,
+        source: int,
+        talkgroup: int,
+        *,
+        emergency: bool = False,
+        private: bool = False,
+        voice: Voice | None = None,
+    ) -> Talk:
         """A radio behind this end talks, until `release` of what is given back."""
-        control = burst.LinkControl(source=source, destination=talkgroup, emergency=emergency)
+        control = burst.LinkControl(
+            source=source, destination=talkgroup, emergency=emergency, private=private
+        )
         talk = Talk(
-            repeater=self.network,
+            repeater=self.network_id,
             slot=1,
             control=control,
             stream=secrets.randbits(32) or 1,
             colour_code=1,
             alias="",
             position=None,
-            send=lambda packet: self.send(packet.encode()[:BURST_BYTES]),
+            send=lambda packet: self.network.send(packet.encode()[:BURST_BYTES], self.send),
             send_alias=lambda _source, _block, _data: None,
             send_position=lambda _source, _data: None,
             finished=self._talks.discard,
+            voice=voice,
         )
         self._talks.add(talk)
         return talk

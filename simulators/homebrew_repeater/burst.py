@@ -16,10 +16,11 @@ from simulators.homebrew_repeater.wire import DataType
 LINK_CONTROL_BYTES = 9
 SUPERFRAME = 6
 FRAME_S = 0.06
+VOICE_BYTES = 27
+SILENCE = bytes.fromhex("b9e881526173002a6b") * 3
 
 _VOICE_SYNC = 0x755FD7DF75F7
 _DATA_SYNC = 0xDFF57D75DF5D
-_SILENCE = int.from_bytes(bytes.fromhex("b9e881526173002a6b") * 3, "big")
 
 _INFO_HALF = 98
 _VOICE_HALF = 108
@@ -88,17 +89,34 @@ def terminator(control: bytes, colour_code: int) -> bytes:
     return _data_burst(bptc.encode_terminator_lc(control), DataType.TERMINATOR, colour_code)
 
 
-def silent_superframe(embedded: bytes, colour_code: int) -> tuple[bytes, ...]:
-    """Six voice bursts A to F of silence; A has the sync, B to E carry 9 embedded bytes."""
+def superframe_middles(embedded: bytes, colour_code: int) -> tuple[int, ...]:
+    """The 48 bits between the halves of the bursts A to F: A has the sync, B to E carry 9
+    embedded bytes."""
     middles = [_VOICE_SYNC]
     for place, bits in enumerate((*embedded_fragments(embedded), 0), start=1):
         code = qr.ENCODE_1676[colour_code << 3 | FRAGMENT_OF_BURST[place]]
         middles.append(code >> 8 << 40 | bits << 8 | code & 0xFF)
-    first, last = _SILENCE >> _VOICE_HALF, _SILENCE & (1 << _VOICE_HALF) - 1
-    return tuple(
-        (first << _VOICE_HALF + _MIDDLE_BITS | middle << _VOICE_HALF | last).to_bytes(33, "big")
-        for middle in middles
-    )
+    return tuple(middles)
+
+
+def silent_superframe(embedded: bytes, colour_code: int) -> tuple[bytes, ...]:
+    """Six voice bursts of silence."""
+    return tuple(voice_burst(SILENCE, each) for each in superframe_middles(embedded, colour_code))
+
+
+def voice_burst(voice: bytes, middle: int) -> bytes:
+    """A voice burst of 33 bytes. voice: 27 bytes, three AMBE+2 frames as on the air."""
+    bits = int.from_bytes(voice, "big")
+    first, last = bits >> _VOICE_HALF, bits & (1 << _VOICE_HALF) - 1
+    whole = first << _VOICE_HALF + _MIDDLE_BITS | middle << _VOICE_HALF | last
+    return whole.to_bytes(33, "big")
+
+
+def voice_of(payload: bytes) -> bytes:
+    """The 27 bytes of voice of a burst."""
+    whole = int.from_bytes(payload, "big")
+    first = whole >> _VOICE_HALF + _MIDDLE_BITS
+    return (first << _VOICE_HALF | whole & (1 << _VOICE_HALF) - 1).to_bytes(VOICE_BYTES, "big")
 
 
 def embedded_fragments(embedded: bytes) -> tuple[int, int, int, int]:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 
 from simulators.homebrew_repeater.burst import LinkControl
 from simulators.homebrew_repeater.reception import Heard
-from simulators.homebrew_repeater.slot import Talk
+from simulators.homebrew_repeater.slot import Talk, Voice
 from simulators.waiting import Changes
 
 MAX_HEARD = 1000
 
-BeginTalk = Callable[["Radio", LinkControl, int, bool], Talk | None]
-"""Radio, link control, slot, whether it is polite."""
+BeginTalk = Callable[["Radio", LinkControl, int, bool, Voice | None], Talk | None]
+"""Radio, link control, slot, whether it is polite, what it says."""
 
 
 class Radio:
@@ -56,12 +56,13 @@ class Radio:
         encrypted: bool = False,
         polite: bool = True,
         limit_s: float | None = None,
+        voice: Voice | None = None,
     ) -> bool:
         """Key up. True if the radio transmits; the voice header has then been sent.
 
         False as by busy channel lockout: somebody talks on the slot, this radio still does, or
         the repeater is off. An impolite radio talks over what the master sends. limit_s: the
-        radio's time-out timer, which lets go by itself.
+        radio's time-out timer, which lets go by itself. voice: what it says, silence if None.
         """
         if self.pressing:
             self.refused += 1
@@ -73,7 +74,7 @@ class Radio:
             emergency=emergency,
             encrypted=encrypted,
         )
-        talk = self._begin(self, control, slot, polite)
+        talk = self._begin(self, control, slot, polite, voice)
         if talk is None:
             self.refused += 1
             return False

@@ -7,6 +7,7 @@ from simulators.homebrew_repeater.wire import Dmrd, FrameType
 
 MAX_FAULTS = 20
 MAX_GAPS = 10_000
+MAX_VOICE = 10_000
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -18,7 +19,8 @@ class Heard:
     ``superseded`` (another talk began on the slot) or ``unplugged``; empty while it lasts.
     frames: voice bursts. missing: bursts that the sequence numbers say were lost. gaps_ms: time
     between packets. control_checks: link control messages that were read (header, one in each
-    superframe, terminator). faults: what did not fit, the first 20.
+    superframe, terminator). control: the 9 bytes of the last one. colour_codes: all that came.
+    voice: 27 bytes of each voice burst, the first 10,000. faults: what did not fit, the first 20.
     """
 
     stream: int
@@ -39,11 +41,18 @@ class Heard:
     alias: str = ""
     emergency: bool = False
     encrypted: bool = False
+    control: bytes = b""
+    colour_codes: set[int] = dataclasses.field(default_factory=set)
+    voice: list[bytes] = dataclasses.field(default_factory=list)
 
     @property
     def lc_ok(self) -> bool:
         """Link control was read at least once, and everything fitted."""
         return self.control_checks > 0 and not self.faults
+
+    def hear_voice(self, voice: bytes) -> None:
+        if len(self.voice) < MAX_VOICE:
+            self.voice.append(voice)
 
 
 class Reception:
@@ -100,10 +109,12 @@ class Reception:
         found = burst.read_data_burst(packet.payload)
         if found.data_type != packet.kind:
             self._fault(f"slot type {found.data_type} in a DMRD of data type {packet.kind}")
+        self.heard.colour_codes.add(found.colour_code)
         self._check_control(found.control)
 
     def _voice(self, packet: Dmrd) -> None:
         self.heard.frames += 1
+        self.heard.hear_voice(burst.voice_of(packet.payload))
         expected = (self._place + 1) % burst.SUPERFRAME
         if packet.kind != expected and not self.heard.missing and self._place >= 0:
             self._fault(f"burst {'ABCDEF'[packet.kind]} where {'ABCDEF'[expected]} was due")
@@ -114,6 +125,7 @@ class Reception:
         if found.sync != (packet.kind == 0):
             self._fault(f"voice sync {'in' if found.sync else 'not in'} burst {packet.kind}")
         elif not found.sync:
+            self.heard.colour_codes.add(found.colour_code)
             self._embedded(packet.kind, found)
 
     def _embedded(self, place: int, found: burst.VoiceBurst) -> None:
@@ -139,6 +151,7 @@ class Reception:
     def _check_control(self, control: bytes) -> None:
         """Opcode and ids must be those of DMRD, which does not carry the service options."""
         self.heard.control_checks += 1
+        self.heard.control = control
         self.heard.emergency = bool(control[2] & 0x80)
         self.heard.encrypted = bool(control[2] & 0x40)
         if control[:1] + control[3:] != self._control[:1] + self._control[3:]:

@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Self
 
 from simulators.homebrew_repeater import burst, faults, wire
+from simulators.homebrew_repeater.disturbance import Disturbance
 from simulators.homebrew_repeater.link import Link, MasterSilent, Refused, SignInError
 from simulators.homebrew_repeater.radio import Radio
 from simulators.homebrew_repeater.reception import Heard
-from simulators.homebrew_repeater.slot import Slot, Talk
+from simulators.homebrew_repeater.slot import Slot, Talk, Voice
 from simulators.waiting import Changes
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,12 @@ class LinkState(enum.StrEnum):
 
 @dataclasses.dataclass(slots=True)
 class Counts:
-    """sent, received: DMRD packets. lost: dropped by the `loss` fault, both ways. malformed:
-    packets from the master that are not of the protocol or for another repeater. unsent: bursts
-    while not signed in. sign_ins: how often it signed in."""
+    """sent, received: DMRD packets. malformed: packets from the master that are not of the
+    protocol or for another repeater. unsent: bursts while not signed in. sign_ins: how often it
+    signed in."""
 
     sent: int = 0
     received: int = 0
-    lost: int = 0
     malformed: int = 0
     unsent: int = 0
     sign_ins: int = 0
@@ -48,9 +48,10 @@ class Repeater:
     id: 32-bit DMR id. master: host and UDP port. station: what RPTC says besides the callsign.
     options: text of RPTO, none sent if empty. ping_interval_s: a ping each; after
     max_missed_pings unanswered ones it signs in again. reply_s: how long an answer to a sign-in
-    step is awaited. retry_s, retry_max_s: back-off between sign-ins, for ever. loss: part of the
-    DMRD packets dropped, each way, 0 to 1; may be changed at any time, as may passphrase.
-    seed: of ids and losses, for repeatable runs.
+    step is awaited. retry_s, retry_max_s: back-off between sign-ins, for ever. loss: where
+    `network.loss` begins. network: what happens to the DMRD packets that it sends; its loss is
+    that of both ways. passphrase may be changed at any time. seed: of ids and losses, for
+    repeatable runs.
     """
 
     def __init__(
@@ -80,7 +81,6 @@ class Repeater:
         self.max_missed_pings = max_missed_pings
         self.reply_s = reply_s
         self.retry_s, self.retry_max_s = retry_s, retry_max_s
-        self.loss = loss
         self.changes = Changes()
         self.counts = Counts()
         self.state = LinkState.OFF
@@ -88,6 +88,7 @@ class Repeater:
         self.radios: dict[int, Radio] = {}
         self.slots = {number: Slot(number, self._hear, self.changes.notify) for number in (1, 2)}
         self._random = random.Random(seed)
+        self.network = Disturbance(self._random, loss=loss)
         self._attempts = 0
         self._link: Link | None = None
         self._running: asyncio.Task[None] | None = None
@@ -110,6 +111,7 @@ class Repeater:
             if slot.talk is not None:
                 slot.talk.finish_now()
             slot.end("unplugged")
+        self.network.close()
         if self._link is not None and self.signed_in:
             self._link.send(wire.close(self.id))
         if self._running is not None:
@@ -156,6 +158,7 @@ class Repeater:
             if slot.talk is not None:
                 slot.talk.vanish()
             slot.end("unplugged")
+        self.network.close()
         if self._link is not None:
             self._link.abort()
         self._set(LinkState.OFF)
@@ -254,7 +257,12 @@ class Repeater:
     # --- bursts ---------------------------------------------------------------------------------
 
     def _begin(
-        self, radio: Radio, control: burst.LinkControl, number: int, polite: bool
+        self,
+        radio: Radio,
+        control: burst.LinkControl,
+        number: int,
+        polite: bool,
+        voice: Voice | None,
     ) -> Talk | None:
         slot = self.slots[number]
         if not self.plugged or slot.talk is not None or (polite and slot.busy):
@@ -271,6 +279,7 @@ class Repeater:
             send_alias=self._send_alias,
             send_position=self._send_position,
             finished=slot.finished,
+            voice=voice,
         )
         slot.begin(talk)
         self._hear(talk.heard)
@@ -279,10 +288,14 @@ class Repeater:
     def _send(self, packet: wire.Dmrd) -> None:
         if self._link is None or not self.signed_in:
             self.counts.unsent += 1
-        elif self._loses():
-            self.counts.lost += 1
         else:
-            self._link.send(packet.encode())
+            self.network.send(packet.encode(), self._deliver)
+
+    def _deliver(self, datagram: bytes) -> None:
+        if self._link is None or not self.signed_in:
+            self.counts.unsent += 1
+        else:
+            self._link.send(datagram)
             self.counts.sent += 1
 
     def _send_position(self, source: int, data: bytes) -> None:
@@ -304,14 +317,9 @@ class Repeater:
             return
         if packet.repeater != self.id:
             self._malformed(f"DMRD for repeater {packet.repeater}")
-        elif self._loses():
-            self.counts.lost += 1
-        else:
+        elif not self.network.loses():
             self.counts.received += 1
             self.slots[packet.slot].receive(packet)
-
-    def _loses(self) -> bool:
-        return self.loss > 0 and self._random.random() < self.loss
 
     def _malformed(self, reason: str) -> None:
         self.counts.malformed += 1

@@ -14,6 +14,8 @@ WATCHDOG_S = 1.5
 
 Send = Callable[[Dmrd], None]
 Hear = Callable[[Heard], None]
+Voice = Callable[[int], bytes]
+"""The 27 bytes of voice of each burst of a talk, by its number from 0."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -29,7 +31,7 @@ class Talk:
     """A radio's talk: header at once, a voice burst each 60 ms, a terminator after release.
 
     It runs on timers of the event loop, not in a task. `ended` is done when the last packet has
-    gone; `heard` is the talk as other radios of the repeater hear it.
+    gone; `heard` is the talk as other radios of the repeater hear it. voice: silence if None.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Talk:
         send_alias: Callable[[int, int, bytes], None],
         send_position: Callable[[int, bytes], None],
         finished: Callable[["Talk"], None],
+        voice: Voice | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = loop.create_future()
@@ -57,7 +60,8 @@ class Talk:
         self._send_position = send_position
         where = () if position is None else (burst.position_block(*position),)
         self._messages = (control.encode(), *burst.alias_blocks(alias), *where)
-        self._superframe: tuple[bytes, ...] = ()
+        self._say = voice
+        self._middles: tuple[int, ...] = ()
         self._voice = 0
         self._sequence = 0
         self._releasing = False
@@ -101,9 +105,11 @@ class Talk:
         place = self._voice % burst.SUPERFRAME
         if place == 0:
             turn = self._voice // burst.SUPERFRAME % len(self._messages)
-            self._superframe = burst.silent_superframe(self._messages[turn], self._colour_code)
+            self._middles = burst.superframe_middles(self._messages[turn], self._colour_code)
         frame_type = FrameType.VOICE_SYNC if place == 0 else FrameType.VOICE
-        self._burst(frame_type, place, self._superframe[place])
+        voice = burst.SILENCE if self._say is None else self._say(self._voice)
+        self._burst(frame_type, place, burst.voice_burst(voice, self._middles[place]))
+        self.heard.hear_voice(voice)
         self._pass_alias(place)
         self._voice += 1
         self.heard.frames += 1

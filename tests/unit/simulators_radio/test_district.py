@@ -114,7 +114,7 @@ async def test_repeater_by_remote(district: District, remote: Remote) -> None:
     await remote.post("/repeaters/460012/plug")
     await district.repeaters[460012].wait_signed_in()
     await remote.post("/repeaters/460012/loss", ratio=0.5)
-    assert district.repeaters[460012].loss == 0.5
+    assert district.repeaters[460012].network.loss == 0.5
     assert await remote.post("/zello/drop_connections") == (200, {"dropped": 0})
 
 
@@ -212,7 +212,7 @@ timeline:
                 and other.last_talk.ended.done()
             )
         )
-        assert district.repeaters[460012].loss == 1
+        assert district.repeaters[460012].network.loss == 1
         timeline.cancel()
         await asyncio.wait([timeline])
     assert len(asyncio.all_tasks()) == 1

@@ -252,7 +252,7 @@ async def test_a_talk_stays_on_its_repeater(master: PlainMaster, repeater: Repea
 
 
 async def test_losses_are_dropped_and_counted(master: PlainMaster, repeater: Repeater) -> None:
-    repeater.loss = 1.0
+    repeater.network.loss = 1.0
     radio = repeater.radio(1001)
     assert radio.press(101)
     master.send(ID, dmrd(0x21, 0, HEADER, slot=2))
@@ -260,7 +260,7 @@ async def test_losses_are_dropped_and_counted(master: PlainMaster, repeater: Rep
     master.send(ID, b"WHAT")
     await repeater.changes.until(lambda: repeater.counts.malformed == 1)
     assert not master.of(b"DMRD")
-    assert repeater.counts.lost == 3
+    assert repeater.network.lost == 3
     assert radio.heard == []
 
 
