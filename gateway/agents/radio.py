@@ -19,11 +19,15 @@ from adapters import events as seam
 from adapters.base import Adapter, Capability, RadioTraits
 from adapters.errors import AdapterError
 from gateway.agents import system_events
+from gateway.agents.channel_state import Channel, ChannelState, figures, told
 from gateway.agents.lease import Leases
 from gateway.agents.outbox import Outbox, is_kept
 from gateway.agents.supervisor import Budget, Failure, Supervised
+from gateway.agents.voice import AgentVoice
 from gateway.bus.client import Bus
 from gateway.bus.messages import CloudEvent, decode, encode, encode_event, rfc3339
+
+__all__ = ["Channel", "RadioAgent"]
 
 log = structlog.get_logger("radio")
 
@@ -31,49 +35,6 @@ DEFAULT_LEASE_S = 2.0
 MAX_LEASE_S = 10.0
 MAX_UNREGISTERED = 1000
 TOO_LATE = "it came too late"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
-    """A registered channel as its retained system config gives it. org: slug path."""
-
-    id: str
-    address: str
-    org: str
-    gateway_unit_id: str = ""
-    hold_s: float | None = None
-    echo_s: float | None = None
-
-
-@dataclasses.dataclass(slots=True)
-class _ChannelState:
-    """The present of one channel, as on the wire."""
-
-    channel: Channel
-    health: str = "unknown"
-    health_reason: str = ""
-    talk: seam.FloorTaken | None = None
-    talk_since: datetime | None = None
-    transmission: str | None = None
-    keyed_talker: str = ""
-    keyed_alias: str = ""
-    keyed_since: datetime | None = None
-    last_keyed: str | None = None
-    echo_until_s: float = 0.0
-    emergency: bool = False
-    measured: dict[str, float] = dataclasses.field(default_factory=dict)
-    quieted: str = ""
-
-
-def _told(talk: seam.FloorTaken) -> tuple[object, ...]:
-    """What a channel's state says of a talk; a refresh may know more than the start did."""
-    return talk.talker, talk.talker_alias, talk.emergency
-
-
-def _figures(measured: seam.ChannelMeasured) -> dict[str, float]:
-    """What is known of it, by name."""
-    given = dataclasses.asdict(measured)
-    return {name: value for name, value in given.items() if isinstance(value, float | int)}
 
 
 def _now() -> datetime:
@@ -112,7 +73,7 @@ class RadioAgent:
         self._leases = Leases()
         self._expiry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._states = {c.id: _ChannelState(channel=c) for c in channels}
+        self._states = {c.id: ChannelState(channel=c) for c in channels}
         self._by_address = {c.address: self._states[c.id] for c in channels}
         addresses = tuple(c.address for c in channels)
         self._supervised = Supervised(
@@ -121,6 +82,13 @@ class RadioAgent:
             budget=budget,
             on_event=self._on_event,
             on_failure=self._on_failure,
+        )
+        self.voice = AgentVoice(
+            bus,
+            system_id=system_id,
+            codecs=traits.voice,
+            channels=tuple(self._states),
+            adapter=lambda: self._supervised.adapter,
         )
 
     @property
@@ -136,7 +104,7 @@ class RadioAgent:
 
     async def run(self) -> None:
         """Until cancelled; then everything is unkeyed, and its states are said to be idle."""
-        async with self.outbox or contextlib.nullcontext():
+        async with self.outbox or contextlib.nullcontext(), self.voice.listening():
             await self._run()
 
     async def _run(self) -> None:
@@ -214,11 +182,12 @@ class RadioAgent:
     def _on_failure(self, failure: Failure) -> None:
         self._on_health(self.system_id, "offline", str(failure.error))
         self._leases.drop_all()
+        self.voice.drop_all()
         for state in self._states.values():
             state.health, state.health_reason = "down", str(failure.error)
             self._forget(state, "the system is away")
 
-    def _forget(self, state: _ChannelState, reason: str) -> None:
+    def _forget(self, state: ChannelState, reason: str) -> None:
         """The adapter is gone: whatever talked or was keyed there is over."""
         talk, state.talk = state.talk, None
         state.transmission = None
@@ -229,8 +198,10 @@ class RadioAgent:
             self._publish_event(state, "floor.idle", idle.at, self._idle_data(idle, reason))
         self._publish_state(state)
 
-    def _on_channel_event(self, state: _ChannelState, event: seam.ChannelEvent) -> None:
+    def _on_channel_event(self, state: ChannelState, event: seam.ChannelEvent) -> None:
         match event:
+            case seam.VoiceHeard():
+                self.voice.heard(state.channel.id, event.frame)
             case seam.FloorTaken():
                 self._on_talk(state, event)
             case seam.FloorIdle():
@@ -239,7 +210,7 @@ class RadioAgent:
                 state.health, state.health_reason = event.health, event.reason
                 self._publish_state(state)
             case seam.ChannelMeasured():
-                state.measured |= _figures(event)
+                state.measured |= figures(event)
                 self._publish_state(state)
             case seam.EmergencyRaised():
                 state.emergency = True
@@ -262,7 +233,7 @@ class RadioAgent:
                 }
                 self._publish_event(state, "text.message", event.at, data)
 
-    def _on_talk(self, state: _ChannelState, event: seam.FloorTaken) -> None:
+    def _on_talk(self, state: ChannelState, event: seam.FloorTaken) -> None:
         known = state.talk if state.talk and state.talk.stream == event.stream else None
         if known is not None and event.stream == state.quieted:
             event = dataclasses.replace(event, emergency=False)
@@ -271,6 +242,7 @@ class RadioAgent:
         if caused_by is None:
             state.talk = event
             state.talk_since = state.talk_since if known else event.at
+            self.voice.began(state.channel.id, event.stream)
         kind = "floor.refreshed" if refreshed and known else "floor.taken"
         if caused_by is not None and refreshed:
             return
@@ -288,10 +260,10 @@ class RadioAgent:
             "reason": None,
         }
         self._publish_event(state, kind, event.at, data)
-        if caused_by is None and (known is None or _told(known) != _told(event)):
+        if caused_by is None and (known is None or told(known) != told(event)):
             self._publish_state(state)
 
-    def _echo_of(self, state: _ChannelState, event: seam.FloorTaken) -> str | None:
+    def _echo_of(self, state: ChannelState, event: seam.FloorTaken) -> str | None:
         """Where a system gives no identity, a start while we key, or just after, is ours."""
         if self._traits.identifies_talker and event.talker:
             return None
@@ -299,12 +271,13 @@ class RadioAgent:
             return state.transmission
         return state.last_keyed if self._loop.time() < state.echo_until_s else None
 
-    def _on_idle(self, state: _ChannelState, event: seam.FloorIdle) -> None:
+    def _on_idle(self, state: ChannelState, event: seam.FloorIdle) -> None:
         if event.caused_by is not None and event.caused_by == state.transmission:
             self._leases.release(state.channel.id, event.caused_by)
             self._unkey(state, event.caused_by)
         elif state.talk is not None and state.talk.stream == event.stream:
             state.talk = None
+            self.voice.began(state.channel.id, "")
         self._publish_event(state, "floor.idle", event.at, self._idle_data(event, event.reason))
         self._publish_state(state)
 
@@ -316,7 +289,7 @@ class RadioAgent:
 
     # --- the bridge, inwards --------------------------------------------------------------------
 
-    def _on_command(self, state: _ChannelState, _topic: str, payload: bytes) -> None:
+    def _on_command(self, state: ChannelState, _topic: str, payload: bytes) -> None:
         command = decode(payload)
         identity, action = command.get("id"), command.get("action")
         if not isinstance(identity, str) or not isinstance(action, str):
@@ -330,6 +303,10 @@ class RadioAgent:
                 self._request(state, command)
             case "floor.release":
                 self._release(state, command)
+            case "voice.forward":
+                reason, renewed = self.voice.forward(state.channel.id, command)
+                if not renewed:
+                    self._answer(state, command, "refused" if reason else "done", reason)
             case "text.send":
                 self._send_text(state, command)
             case "emergency.clear":
@@ -350,7 +327,7 @@ class RadioAgent:
             return TOO_LATE
         return None
 
-    def _request(self, state: _ChannelState, command: dict[str, Any]) -> None:
+    def _request(self, state: ChannelState, command: dict[str, Any]) -> None:
         transmission = command.get("transmission")
         if not isinstance(transmission, str) or not transmission:
             raise ValueError("a floor.request without transmission")
@@ -373,9 +350,10 @@ class RadioAgent:
             return
         if other is not None:
             self._unkey(state, other)
+        self.voice.requested(state.channel.id, transmission)
         self._spawn(self._key(state, command, transmission))
 
-    async def _key(self, state: _ChannelState, command: dict[str, Any], transmission: str) -> None:
+    async def _key(self, state: ChannelState, command: dict[str, Any], transmission: str) -> None:
         if not self._keeps(state, transmission):
             self._answer(state, command, "refused", "released meanwhile")
             return
@@ -408,20 +386,22 @@ class RadioAgent:
             # Its lease ended while the system was still keying; the unkey may have come first.
             self._unkey(state, transmission)
             outcome = seam.Outcome(result=seam.Result.REFUSED, reason="released meanwhile")
+        else:
+            self.voice.keyed(state.channel.id, transmission)
         self._answer(state, command, outcome.result.value, outcome.reason)
         self._publish_state(state)
 
-    def _keeps(self, state: _ChannelState, transmission: str) -> bool:
+    def _keeps(self, state: ChannelState, transmission: str) -> bool:
         """Is this transmission still to be on the air?"""
         return self._leases.transmission(state.channel.id) == transmission
 
-    def _release(self, state: _ChannelState, command: dict[str, Any]) -> None:
+    def _release(self, state: ChannelState, command: dict[str, Any]) -> None:
         transmission = str(command.get("transmission") or "")
         self._answer(state, command, "done", "")
         if self._leases.release(state.channel.id, transmission):
-            self._unkey(state, transmission)
+            self._unkey(state, transmission, drain=command.get("drain") is True)
 
-    def _clear_emergency(self, state: _ChannelState, command: dict[str, Any]) -> None:
+    def _clear_emergency(self, state: ChannelState, command: dict[str, Any]) -> None:
         """A dispatcher ended it: what we say of the channel follows, whatever its radios think."""
         state.emergency = False
         if state.talk is not None:
@@ -430,7 +410,7 @@ class RadioAgent:
         self._answer(state, command, "done", "")
         self._publish_state(state)
 
-    def _send_text(self, state: _ChannelState, command: dict[str, Any]) -> None:
+    def _send_text(self, state: ChannelState, command: dict[str, Any]) -> None:
         text = command.get("text")
         if not isinstance(text, str):
             raise ValueError("a text.send without text")
@@ -473,15 +453,22 @@ class RadioAgent:
         for channel_id, transmission in self._leases.drop_all():
             log.warning("broker lost, unkeyed", channel=channel_id, transmission=transmission)
             self._unkey(self._states[channel_id], transmission)
+        self.voice.drop_all()
 
-    def _unkey(self, state: _ChannelState, transmission: str) -> None:
+    def _unkey(self, state: ChannelState, transmission: str, *, drain: bool = False) -> None:
         if state.transmission == transmission:
             self._unkeyed(state)
             self._publish_state(state)
-        unkey = seam.UnkeyChannel(address=state.channel.address, transmission=transmission)
-        self._spawn(self._execute(unkey))
+        unkey = seam.UnkeyChannel(
+            address=state.channel.address, transmission=transmission, drain=drain
+        )
+        self._spawn(self._execute_after_voice(state, unkey))
 
-    def _unkeyed(self, state: _ChannelState) -> None:
+    async def _execute_after_voice(self, state: ChannelState, unkey: seam.UnkeyChannel) -> None:
+        await self.voice.end(state.channel.id, unkey.transmission, drain=unkey.drain)
+        await self._execute(unkey)
+
+    def _unkeyed(self, state: ChannelState) -> None:
         echo_s = state.channel.echo_s if state.channel.echo_s is not None else self._traits.echo_s
         state.last_keyed, state.transmission = state.transmission, None
         state.echo_until_s = self._loop.time() + echo_s
@@ -494,7 +481,7 @@ class RadioAgent:
     # --- the wire -------------------------------------------------------------------------------
 
     def _answer(
-        self, state: _ChannelState, command: dict[str, Any], outcome: str, reason: str
+        self, state: ChannelState, command: dict[str, Any], outcome: str, reason: str
     ) -> None:
         data = {
             "command": command.get("id"),
@@ -532,7 +519,7 @@ class RadioAgent:
             self._bus.counters.dropped += 1
 
     def _publish_event(
-        self, state: _ChannelState, kind: str, at: datetime, data: dict[str, Any]
+        self, state: ChannelState, kind: str, at: datetime, data: dict[str, Any]
     ) -> None:
         channel = state.channel
         event = self._cloud_event(kind, channel.id, at, data)
@@ -551,10 +538,10 @@ class RadioAgent:
     def _state_topic(self, channel: Channel) -> str:
         return self._bus.topics.org("channels", "state", channel.org, channel.id)
 
-    def _publish_state(self, state: _ChannelState) -> None:
+    def _publish_state(self, state: ChannelState) -> None:
         self._bus.set_state(self._state_topic(state.channel), self._told_state(state))
 
-    def _told_state(self, state: _ChannelState) -> dict[str, Any]:
+    def _told_state(self, state: ChannelState) -> dict[str, Any]:
         talk, keyed = state.talk, state.transmission is not None
         since = state.talk_since if talk else state.keyed_since if keyed else None
         return {

@@ -47,6 +47,7 @@ from gateway.interop.showing import (
     words_for,
 )
 from gateway.interop.speaking import Speaker
+from gateway.interop.voice import VoiceRelay
 
 log = structlog.get_logger("bridge")
 
@@ -71,6 +72,9 @@ class Bridge:
         self._agents: dict[str, AgentOf] = {}
         self._writers: dict[str, Repeats] = {}
         self._speaker = Speaker(bus, presence, lease, self._agents, self.counters)
+        self.voice = VoiceRelay(
+            bus, lease, self._speaker, lambda c: self._of_channel.get(c, ()), self._loop.time
+        )
         self._ourselves: frozenset[str] = frozenset()
         self._next_change: asyncio.TimerHandle | None = None
         self._emergencies: set[tuple[str, str]] = set()
@@ -84,6 +88,7 @@ class Bridge:
         presence.on_change(self._on_presence)
         lease.on_won(self._on_lease_won)
         lease.on_lost(self._disown_states)
+        lease.on_lost(self.voice.lost)
         bus.on_lost(self._on_bus_lost)
 
     # --- definitions ----------------------------------------------------------------------------
@@ -114,6 +119,7 @@ class Bridge:
         for machine in self._machines.values():
             for channel_id in machine.floor.rules.members:
                 self._of_channel.setdefault(channel_id, []).append(machine)
+        self.voice.define(self.floors())
         for channel_id in self._channels:
             self._note_present(channel_id)
         self._restore(emergencies)
@@ -186,6 +192,7 @@ class Bridge:
             machine.timer.cancel()
         if machine.test is not None:
             machine.test.stop("the patch ends")
+        self.voice.forget(machine)
         for effect in control.shut(machine.floor, "the patch ends"):
             self._carry_out(machine, effect)
         if machine.patch is not None:
@@ -414,6 +421,7 @@ class Bridge:
         told = [each for each in effects if not isinstance(each, model.Key | model.Unkey)]
         for effect in effects:
             self._carry_out(machine, effect)
+        self.voice.stepped(machine)
         self._reschedule(machine)
         if told or not look_alike(before, machine.floor):
             self._loop.call_soon(self._tell_all, machine, told, machine.floor.transmission)
@@ -460,6 +468,7 @@ class Bridge:
                     "floor.release",
                     transmission=effect.transmission,
                     reason=effect.reason,
+                    drain=effect.reason == "released",
                 )
 
     def _key(self, machine: Machine, key: model.Key) -> None:
@@ -476,6 +485,7 @@ class Bridge:
             priority=talk.priority,
             caused_by=talk.stream,
         )
+        self.voice.keyed(machine, key)
 
     def _decided(self, machine: Machine, decided: model.Decided, transmission: str) -> None:
         talk, patch = decided.talk, machine.patch.id if machine.patch else None
@@ -535,8 +545,8 @@ class Bridge:
             "since": rfc3339(machine.since) if machine.since else None,
             **floor_shown(machine.floor),
             "members": [
-                member_shown(machine.floor, channel_id, self._health(channel_id))
-                for channel_id in machine.floor.rules.members
+                member_shown(machine.floor, channel_id, self._health(channel_id), voice)
+                for channel_id, voice in machine.voices().items()
             ],
         }
         if shown != machine.shown:
@@ -558,6 +568,7 @@ class Bridge:
 
     def _on_bus_lost(self) -> None:
         """What we keyed unkeys by itself; nothing that was heard is still true."""
+        self.voice.lost()
         for machine in self._machines.values():
             if machine.timer is not None:
                 machine.timer.cancel()

@@ -33,6 +33,7 @@ class ChannelDefinition:
     priority: int = 0
     echo_s: float = 0.2
     gateway_unit_id: str = ""
+    voice: tuple[str, ...] = ()
 
     @property
     def ourselves(self) -> str:
@@ -145,6 +146,7 @@ def _member(channel: ChannelDefinition) -> Member:
         can_tell=channel.can_tell,
         identifies_talker=channel.identifies_talker,
         echo_s=channel.echo_s,
+        voice=frozenset(channel.voice),
     )
 
 

@@ -91,6 +91,11 @@ def _in_order(talks: list[Talk]) -> list[Talk]:
     return sorted(talks, key=lambda talk: (-talk.rank, talk.order))
 
 
+def _stays(channel: str, rules: Rules, holder: Talk | None) -> bool:
+    """Is a member still keyed, or awaited, by other rules?"""
+    return channel in rules.members and holder is not None and rules.keyed_for(holder, channel)
+
+
 class _Turn(Emergencies):
     """One step."""
 
@@ -314,13 +319,14 @@ class _Turn(Emergencies):
             self._take_anew(resumed.channel, talk)
 
     def _rules_changed(self, rules: Rules) -> None:
-        for channel in [c for c in self._keyed if c not in rules.members or not rules.keyable(c)]:
+        holder = self.holding()
+        for channel in [c for c in self._keyed if not _stays(c, rules, holder)]:
             self.unkey(channel, "no longer in the patch")
         before, self._rules = self._rules, rules
         for channel in before.members.keys() - rules.members.keys():
             self.end_talk(channel, "no longer in the patch")
             self._forget(channel)
-        for channel in [c for c in self._missed if c not in rules.members or not rules.keyable(c)]:
+        for channel in [c for c in self._missed if not _stays(c, rules, self.holding())]:
             del self._missed[channel]
         for name, talk in list(self._talks.items()):
             self._take_anew(name, talk)
@@ -397,7 +403,7 @@ class _Turn(Emergencies):
 
     def _key_members(self, talk: Talk) -> None:
         for channel in self._rules.members:
-            if channel == talk.channel or not self._rules.keyable(channel):
+            if channel == talk.channel or not self._rules.keyed_for(talk, channel):
                 continue
             if channel in self._keyed:
                 self._renew(channel, talk)

@@ -24,6 +24,8 @@ def check(floor: m.Floor) -> None:
     for channel in floor.keyed:
         if channel not in rules.members or not rules.keyable(channel):
             raise BrokenInvariant(f"{channel} is keyed and may not be")
+        if floor.talk is not None and not rules.keyed_for(floor.talk, channel):
+            raise BrokenInvariant(f"{channel} is keyed, and nothing passes to it from the talker")
         if channel in floor.talks:
             raise BrokenInvariant(f"{channel} is keyed while it talks itself")
         if channel in floor.suspended:
@@ -31,6 +33,8 @@ def check(floor: m.Floor) -> None:
     for channel in floor.missed:
         if channel not in rules.members or not rules.keyable(channel):
             raise BrokenInvariant(f"{channel} is awaited for nothing")
+        if floor.talk is not None and not rules.keyed_for(floor.talk, channel):
+            raise BrokenInvariant(f"{channel} is awaited, and nothing passes to it")
     talk = floor.talk
     if talk is None:
         return

@@ -2,12 +2,14 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from gateway.interop import model
 from gateway.interop.definitions import PatchDefinition
 from gateway.interop.patch_test import PatchTest
+from gateway.interop.showing import voice_between
 
 
 @dataclasses.dataclass(slots=True)
@@ -23,6 +25,15 @@ class Machine:
     since: datetime | None = None
     timer: asyncio.TimerHandle | None = None
     test: PatchTest | None = None
+    _voices: tuple[model.Rules, Mapping[str, str]] | None = None
+
+    def voices(self) -> Mapping[str, str]:
+        """How far voice passes between each member and the others; looked at anew only when the
+        rules are new."""
+        rules = self.floor.rules
+        if self._voices is None or self._voices[0] is not rules:
+            self._voices = (rules, voice_between(rules))
+        return self._voices[1]
 
 
 @dataclasses.dataclass(slots=True)

@@ -39,8 +39,8 @@ class Member:
     """A channel in a patch. priority: 0..254, added as a floor under its talkers' own.
 
     muted: a dispatcher lets it listen only. receive_only, advisory, can_tell, identifies_talker,
-    echo_s: traits of the channel's system. lease_s: how long one key lives there, None for the
-    patch's.
+    echo_s: traits of the channel's system, and voice: the codecs it passes both ways. lease_s: how
+    long one key lives there, None for the patch's.
     """
 
     channel: str
@@ -52,6 +52,7 @@ class Member:
     can_tell: bool = False
     identifies_talker: bool = True
     echo_s: float = 0.2
+    voice: frozenset[str] = frozenset()
     lease_s: float | None = None
 
     @property
@@ -110,7 +111,23 @@ class Rules:
         """Seconds that one key lives on a member."""
         return self.members[channel].lease_s or self.lease_s
 
+    def passes(self, talker: str | None, channel: str) -> Voice:
+        """What passes from a talker's member to another. A dispatcher, None, sends no voice and
+        knows it: where voice frames pass between others, they key silence."""
+        if self.voice is not Voice.FRAMES:
+            return self.voice
+        if talker is None:
+            return Voice.SILENCE
+        one, other = self.members.get(talker), self.members.get(channel)
+        shared = one is not None and other is not None and one.voice & other.voice
+        return Voice.FRAMES if shared else Voice.EVENTS
+
+    def keyed_for(self, talk: "Talk", channel: str) -> bool:
+        """Is a member keyed while this talk holds the floor? Pair by pair."""
+        return self.keyable(channel) and self.passes(talk.channel, channel) is not Voice.EVENTS
+
     def keyable(self, channel: str) -> bool:
+        """May a member be keyed by anybody?"""
         member = self.members[channel]
         return (
             self.voice is not Voice.EVENTS

@@ -51,8 +51,11 @@ def _named(talk: model.Talk) -> dict[str, Any]:
     return {"channel": talk.channel, "talker": talk.talker, "talker_alias": talk.talker_alias}
 
 
-def member_shown(floor: model.Floor, channel_id: str, health: str | None) -> dict[str, Any]:
-    """health: what its agent says, None where nobody speaks for it."""
+def member_shown(
+    floor: model.Floor, channel_id: str, health: str | None, voice: str
+) -> dict[str, Any]:
+    """health: what its agent says, None where nobody speaks for it. voice: does it pass between
+    this member and ``all`` others, ``some``, or ``none``."""
     missed = floor.missed.get(channel_id)
     return {
         "channel": channel_id,
@@ -60,8 +63,28 @@ def member_shown(floor: model.Floor, channel_id: str, health: str | None) -> dic
         "missed": missed.reason if missed else None,
         "suspended": channel_id in floor.suspended,
         "muted": floor.rules.members[channel_id].muted,
+        "voice": voice,
         "health": health if health and channel_id in floor.present else "unknown",
     }
+
+
+def voice_between(rules: model.Rules) -> dict[str, str]:
+    """For every member: does voice pass between it and ``all`` others that it may talk to or hear,
+    ``some``, or ``none``?"""
+    return {channel: _between(rules, channel) for channel in rules.members}
+
+
+def _between(rules: model.Rules, channel: str) -> str:
+    found = [
+        rules.passes(one, other) is model.Voice.FRAMES
+        for each in rules.members
+        if each != channel
+        for one, other in ((channel, each), (each, channel))
+        if rules.members[one].may_talk and rules.keyable(other)
+    ]
+    if not any(found):
+        return "none"
+    return "all" if all(found) else "some"
 
 
 def decision_data(

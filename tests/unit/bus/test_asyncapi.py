@@ -81,6 +81,8 @@ def test_every_topic_of_ours_is_there() -> None:
         *(topics.org("channels", k, "d", "c") for k in ("command", "request")),
         *(topics.org("points", k, "d", "p") for k in ("event", "state")),
         topics.org("patches", "state", "d", "p"),
+        topics.voice_in("c"),
+        topics.voice_out("c"),
         *(topics.org("systems", k, "d", "s") for k in ("event", "state")),
     ):
         assert not any("no such topic" in fault for fault in faults(topic, b"{}")), topic

@@ -57,6 +57,7 @@ members = st.fixed_dictionaries(
             receive_only=st.booleans(),
             advisory=st.booleans(),
             identifies_talker=st.booleans(),
+            voice=st.sampled_from([frozenset(), frozenset({"a"}), frozenset({"a", "b"})]),
             lease_s=st.sampled_from([None, 1.0]),
         )
         for c in CHANNELS
