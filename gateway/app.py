@@ -22,6 +22,7 @@ from gateway.access.sessions import Access
 from gateway.agents.cameras import Cameras
 from gateway.agents.diagnosis import DiagnosisRounds
 from gateway.agents.hello import follow_announcements
+from gateway.agents.system_states import SystemStates
 from gateway.api import (
     audit,
     auth,
@@ -183,7 +184,8 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
         if not upgraded:
             works.append(lambda: _upgrade_later(database, store, past))
         if listening is not None:
-            app = await _application(stack, node, sealer, Feed(bus, presence, directory))
+            states = SystemStates(bus, presence)
+            app = await _application(stack, node, sealer, Feed(bus, presence, directory), states)
             await _run_all(node, works, _server(settings, app), listening, on_ready)
         else:
             await _run_all(node, works, None, None, on_ready)
@@ -252,7 +254,11 @@ async def _upgrade_later(*databases: Database) -> None:
 
 
 async def _application(
-    stack: contextlib.AsyncExitStack, node: Node, sealer: Sealer, feed: Feed
+    stack: contextlib.AsyncExitStack,
+    node: Node,
+    sealer: Sealer,
+    feed: Feed,
+    states: SystemStates,
 ) -> FastAPI:
     """All rooms of a node that serves the API; the stack closes them."""
     database, roster, settings = node.database, node.roster, node.settings
@@ -288,6 +294,7 @@ async def _application(
         jobs=background,
         nudge=roster.nudge,
         systems=roster.agents.systems,
+        system_states=states,
         fleet=roster.fleet,
         rounds=node.rounds,
         history=node.history,

@@ -252,6 +252,19 @@ def doctor() -> None:
         raise Failed(f"{failed} of the checks failed")
 
 
+@app.command(short_help="What runs on the broker, and what is wrong with it.")
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Nodes and radio systems, at sites too, as they say on the broker. Exit code 1 when something
+    is wrong with one of them."""
+    from gateway.commands import show_status
+
+    wrong = asyncio.run(show_status(_settings(), as_json=as_json))
+    if wrong:
+        raise typer.Exit(1)
+
+
 def _secret(variable: str, question: str, *, confirm: bool) -> str:
     """From the environment, else from a person: never from the command line, which all can see."""
     if variable in os.environ:

@@ -1,6 +1,7 @@
 """What the command line does beyond starting a node."""
 
 import dataclasses
+import json
 import shutil
 import sys
 import time
@@ -17,8 +18,9 @@ from gateway.bus.address import parse_broker_url
 from gateway.bus.client import check as check_broker
 from gateway.live.mediaserver import KeyRing
 from gateway.live.mediaserver import examine as examine_media_servers
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
 from gateway.startup import CannotStart, broker, open_database, prepare_data_dir, sealer_of
+from gateway.status import lines, look
 from gateway.vision import available
 from registry import devices, organizations
 from registry.database import Database
@@ -159,6 +161,27 @@ def _told(result: Result) -> str:
     return f"{result.outcome}, {counts}"
 
 
+# --- status ---------------------------------------------------------------------------------------
+
+
+async def show_status(settings: Settings, *, as_json: bool) -> int:
+    """Print what runs; gives how much is wrong with it. Raises: SettingsError, BusError."""
+    if settings.mqtt_url is None or not settings.mqtt_url.get_secret_value():
+        raise SettingsError(
+            "HUTONG_MQTT_URL is not set: the embedded broker is open to its own gateway alone; ask "
+            "that one for /readyz and /metrics, or look at the console"
+        )
+    address = parse_broker_url(settings.mqtt_url.get_secret_value())
+    looked = await look(address, settings.mqtt_prefix)
+    wrong = looked.troubles()
+    if as_json:
+        said = {"nodes": looked.nodes(), "systems": looked.systems(), "wrong": wrong}
+        say(json.dumps(said, ensure_ascii=False))
+    else:
+        say("\n".join(lines(looked)))
+    return len(wrong)
+
+
 # --- doctor ---------------------------------------------------------------------------------------
 
 
@@ -169,6 +192,7 @@ async def examine(settings: Settings) -> int:
         ("disk", _disk),
         ("database", _database),
         ("broker", _broker),
+        ("radio", _radio),
         ("media", _media),
         *([("media server", _media_server)] if settings.media_servers else []),
         ("pictures", _pictures),
@@ -235,6 +259,21 @@ async def _broker(settings: Settings) -> str:
     finally:
         shutil.rmtree(settings.data_dir / "doctor", ignore_errors=True)
     return "the embedded broker starts and answers"
+
+
+async def _radio(settings: Settings) -> str:
+    """What runs on the broker already; a machine that is just set up has nothing."""
+    if settings.mqtt_url is None or not settings.mqtt_url.get_secret_value():
+        raise _NotChecked("not checked, the embedded broker is its own gateway's alone")
+    looked = await look(
+        parse_broker_url(settings.mqtt_url.get_secret_value()), settings.mqtt_prefix
+    )
+    nodes, systems = looked.nodes(), looked.systems()
+    if not nodes:
+        return "nothing runs on this broker yet"
+    if wrong := looked.troubles():
+        raise OSError("; ".join(wrong))
+    return f"nothing is wrong with {len(systems)} systems and their agents"
 
 
 async def _media(_settings: Settings) -> str:

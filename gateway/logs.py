@@ -1,5 +1,6 @@
 """Logging: structlog to standard error, for people or as JSON. Events are nouns with fields."""
 
+import contextlib
 import logging
 import sys
 
@@ -10,8 +11,7 @@ class _StandardError:
     """Writes a line to what is standard error then, not to what it was when logging began."""
 
     def msg(self, message: str) -> None:
-        sys.stderr.write(f"{message}\n")
-        sys.stderr.flush()
+        _write(message)
 
     log = debug = info = warn = warning = error = exception = critical = fatal = failure = msg
 
@@ -20,7 +20,14 @@ class _StandardErrorHandler(logging.Handler):
     """The same for what libraries log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"{self.format(record)}\n")
+        _write(self.format(record))
+
+
+def _write(line: str) -> None:
+    """What is logged to a full disk, or to nobody, must not end what it tells of."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def configure(log_format: str = "console", level: int = logging.INFO) -> None:

@@ -304,11 +304,10 @@ class Roster:
 def _retire(agent: DeviceAgent | RadioAgent, wanted: _Wanted) -> None:
     """Clear what an agent said of points or channels that it has no longer."""
     if isinstance(agent, RadioAgent):
-        if any(
-            s.system.id == agent.system_id and runs_at_site(s.system.settings)
-            for s in wanted.systems
-        ):
+        system = next((s.system for s in wanted.systems if s.system.id == agent.system_id), None)
+        if system is not None and runs_at_site(system.settings):
             agent.hand_over()
+        agent.retire_system(system.organization.path if system is not None else None)
         agent.retire({(c.id, c.organization.path) for s in wanted.systems for c in s.channels})
     else:
         agent.retire({(p.id, p.org) for d in wanted.devices for p in _bound(d).values()})

@@ -249,6 +249,7 @@ class Site:
                 agent.hand_over()
             else:
                 agent.retire({(channel.id, channel.org) for channel in kept})
+                agent.retire_system(now.org if now is not None else None)
 
     # --- what the gateway says of it --------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import dataclasses
 import itertools
+import os
 import sqlite3
 from pathlib import Path
 from typing import Self
@@ -23,7 +24,10 @@ from gateway.bus.messages import CloudEvent, decode, decode_event, encode_event
 
 log = structlog.get_logger("outbox")
 
-KEPT = frozenset({"emergency.raised", "emergency.cleared", "floor.idle", "text.message"})
+KEPT = frozenset(
+    {"emergency.raised", "emergency.cleared", "floor.idle", "text.message", "system.alarm"}
+)
+SPARED = ("emergency", "system.alarm")
 LATE_S = 5.0
 AGAIN_S = 10.0
 """Without an acknowledgement an occurrence is sent again after this, then twice that, …"""
@@ -41,13 +45,12 @@ MOST_AGE_S = 7 * 86_400.0
 WINDOW = 1000
 """So many may wait for their acknowledgement before more of what waited is sent."""
 MOST_UNCONFIRMED = 200
-LOAD_AT_ONCE = 500
 LOOK_EVERY_S = 0.5
 WRITE_AGAIN_S = 2.0
 
 
 def is_kept(event: CloudEvent) -> bool:
-    """Is this an occurrence: an emergency, the end of a call, a text?"""
+    """Is this an occurrence: an emergency, the end of a call, a text, an alarm?"""
     if event.type == "floor.taken":
         return bool(event.data.get("emergency")) and not event.data.get("caused_by")
     return event.type in KEPT and not event.data.get("caused_by")
@@ -56,13 +59,19 @@ def is_kept(event: CloudEvent) -> bool:
 @dataclasses.dataclass(slots=True)
 class OutboxCounters:
     """kept, released: occurrences; late: sent to the backlog; again: sent once more; dropped: over
-    a bound, and lost."""
+    a bound, and lost; unreadable: what the disk held and cannot be read, a whole file counted once.
+    """
 
     kept: int = 0
     released: int = 0
     late: int = 0
     again: int = 0
     dropped: int = 0
+    unreadable: int = 0
+
+    @property
+    def lost(self) -> int:
+        return self.dropped + self.unreadable
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -83,7 +92,8 @@ class Outbox:
     """`async with Outbox(...)`: loads what an earlier life left, and sends and writes until left.
 
     path: its file. most_entries, most_bytes, most_age_s: beyond these the oldest are dropped,
-    emergencies last. The age counts while a process runs: no wall clock is asked.
+    emergencies last. The age counts while a process runs: no wall clock is asked. fault: why the
+    disk does not take what is kept, lost_why: why some was lost; a clause each, empty if none.
     """
 
     def __init__(
@@ -98,8 +108,11 @@ class Outbox:
     ) -> None:
         self.counters = OutboxCounters()
         self.fault = ""
+        self.lost_why = ""
         self._bus, self._system_id = bus, system_id
         self._file = OutboxFile(path)
+        self._aside = 0
+        self._loaded = False
         self._most_entries, self._most_bytes = most_entries, most_bytes
         self._most_age_s = most_age_s
         self._entries: collections.OrderedDict[int, _Entry] = collections.OrderedDict()
@@ -119,6 +132,16 @@ class Outbox:
         """How many occurrences the journal has not acknowledged."""
         return len(self._entries)
 
+    @property
+    def path(self) -> Path:
+        return self._file.path
+
+    def oldest_s(self) -> float:
+        """How long the oldest has waited, as far as this process knows."""
+        if not self._entries:
+            return 0.0
+        return self._loop.time() - next(iter(self._entries.values())).heard_s
+
     async def __aenter__(self) -> Self:
         await self._load()
         self._bus.on_lost(self._on_lost)
@@ -136,8 +159,9 @@ class Outbox:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._bus.off_lost(self._on_lost)
         self._bus.unsubscribe(self._bus.topics.system_acknowledged(self._system_id))
-        added, gone = self._batch()
-        self._wrote(self._write(added, gone), added, gone)
+        if self._loaded or await self._load():
+            added, gone = self._batch()
+            self._wrote(self._write(added, gone), added, gone)
         self._file.close()
 
     # --- what comes in --------------------------------------------------------------------------
@@ -170,23 +194,24 @@ class Outbox:
 
     def _bound(self) -> None:
         while len(self._entries) > self._most_entries or self._size > self._most_bytes:
-            self._drop(self._least())
+            self._drop(self._least(), f"it is full, {len(self._entries) - 1} wait")
         before_s = self._loop.time() - self._most_age_s
         while self._entries:
             oldest = next(iter(self._entries))
             if self._entries[oldest].heard_s >= before_s:
                 return
-            self._drop(oldest)
+            self._drop(oldest, f"nobody stored them for {self._most_age_s / 86_400:.3g} days")
 
     def _least(self) -> int:
         """The oldest that is no emergency, else the oldest."""
         first = next(iter(self._entries))
-        calm = (k for k, e in self._entries.items() if not e.event.type.startswith("emergency"))
+        calm = (k for k, e in self._entries.items() if not e.event.type.startswith(SPARED))
         return next(calm, first)
 
-    def _drop(self, key: int) -> None:
+    def _drop(self, key: int, why: str) -> None:
         self._forget(key)
         self.counters.dropped += 1
+        self.lost_why = why
         if str(self.counters.dropped).rstrip("0") == "1":  # the first, the tenth, the hundredth
             log.error(
                 "outbox is full, the oldest are lost",
@@ -290,26 +315,85 @@ class Outbox:
 
     # --- what is on disk ------------------------------------------------------------------------
 
-    async def _load(self) -> None:
+    async def _load(self) -> bool:
+        """Take in what an earlier life left, before what this one heard. False where the disk does
+        not give it: nothing is written then, or it would be written over."""
+        loading = asyncio.ensure_future(asyncio.to_thread(self._read))
         try:
-            found = await asyncio.to_thread(self._file.load)
+            found = await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            with contextlib.suppress(OSError, sqlite3.Error):
+                await loading
+            raise
         except (OSError, sqlite3.Error) as error:
             self._has_fault(error)
-            return
-        for key, topic, payload in found:
-            if not key % LOAD_AT_ONCE:
-                await asyncio.sleep(0)  # others of this process are on the air
-            try:
-                event = dataclasses.replace(decode_event(payload), sequence=0)
-                self._keep(topic, event, len(payload), written=True, key=key)
-            except ValueError as error:
-                log.error("outbox entry unreadable", system=self._system_id, reason=str(error))
+            return False
+        self._loaded = True
+        if self._note_aside():
+            self.counters.unreadable += 1
+            self.lost_why = "the file that kept them was not whole"
+        if self.fault:
+            self._to_write.set()
+        young, self._entries = list(self._entries.values()), collections.OrderedDict()
+        self._next_key = 1
+        self._numbers.clear()
+        self._unwritten.clear()
+        self._size = 0
+        for key, topic, event, size in found:
+            if event is not None:
+                self._keep(topic, event, size, written=True, key=key)
+            else:
                 self._gone.add(key)
+                self.counters.unreadable += 1
+                self.lost_why = "some of what the disk held cannot be read"
+        for entry in young:
+            self._keep_young(entry)
         if found:
             log.info("outbox has occurrences", system=self._system_id, waiting=len(found))
+        return True
+
+    def _read(self) -> list[tuple[int, str, CloudEvent | None, int]]:
+        """In a thread. Raises: OSError, sqlite3.Error."""
+        return [
+            (key, topic, self._decoded(payload), len(payload))
+            for key, topic, payload in self._file.load()
+        ]
+
+    def _decoded(self, payload: bytes) -> CloudEvent | None:
+        try:
+            return dataclasses.replace(decode_event(payload), sequence=0)
+        except ValueError as error:
+            log.error("outbox entry unreadable", system=self._system_id, reason=str(error))
+            return None
+
+    def _keep_young(self, entry: _Entry) -> None:
+        """After what was loaded; it may have been sent already."""
+        key = self._next_key
+        self._next_key += 1
+        self._entries[key] = entry
+        self._size += entry.size
+        if entry.tries:
+            self._numbers[entry.event.sequence] = key
+        self._unwritten.append(key)
+        self._to_write.set()
+
+    def _note_aside(self) -> bool:
+        """Whether the file was put aside since we looked."""
+        if self._file.put_aside == self._aside:
+            return False
+        self._aside = self._file.put_aside
+        log.error(
+            "outbox file is not whole, put aside",
+            system=self._system_id,
+            file=str(self._file.path.with_suffix(".broken")),
+        )
+        return True
 
     async def _write_on(self) -> None:
         while True:
+            if not self._loaded and not await self._load():
+                await asyncio.sleep(WRITE_AGAIN_S)
+                continue
             await self._to_write.wait()
             self._to_write.clear()
             added, gone = self._batch()
@@ -356,24 +440,50 @@ class Outbox:
     ) -> None:
         """What the disk did not take is tried again."""
         if error is not None:
-            self._unwritten.extendleft(key for key, _, _ in reversed(added))
-            self._gone |= gone
+            if self._note_aside():  # a new file begins empty, and all is still in memory
+                self._unwritten = collections.deque(self._entries)
+                self._gone.clear()
+            else:
+                self._unwritten.extendleft(key for key, _, _ in reversed(added))
+                self._gone |= gone
             self._to_write.set()
             self._has_fault(error)
         elif self.fault:
             log.info("outbox is written again", system=self._system_id)
             self.fault = ""
 
-    def _has_fault(self, error: Exception) -> None:
+    def _has_fault(self, error: OSError | sqlite3.Error) -> None:
         """Occurrences are then kept in memory alone: told once."""
-        reason = str(error)
-        if "full" in reason or getattr(error, "errno", None) == 28:
-            reason = "the disk is full"
+        reason = _clause(error)
         if reason != self.fault:
             log.error(
                 "outbox is not written: what waits is lost if this process ends",
                 system=self._system_id,
                 file=str(self._file.path),
                 reason=reason,
+                error=str(error),
             )
         self.fault = reason
+
+
+def _clause(error: OSError | sqlite3.Error) -> str:
+    """What is wrong with the disk, for a person."""
+    if isinstance(error, OSError):
+        return os.strerror(error.errno).lower() if error.errno else type(error).__name__
+    name = getattr(error, "sqlite_errorname", "") or str(error)
+    for found, clause in _CLAUSES.items():
+        if found in name:
+            return clause
+    return str(error)
+
+
+_CLAUSES = {
+    "SQLITE_FULL": "the disk is full",
+    "disk is full": "the disk is full",
+    "SQLITE_CANTOPEN": "the file cannot be opened",
+    "SQLITE_READONLY": "the file or its disk is read-only",
+    "SQLITE_IOERR": "the disk reports an error",
+    "SQLITE_BUSY": "another process uses the file",
+    "SQLITE_CORRUPT": "the file is not whole",
+    "SQLITE_NOTADB": "the file is not whole",
+}

@@ -10,10 +10,11 @@ _BUSY_S = 5.0
 
 
 class OutboxFile:
-    """Opened at the first use, and again after it failed."""
+    """Opened at the first use, and again after it failed. put_aside: how often it was not whole."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.put_aside = 0
         self._connection: sqlite3.Connection | None = None
 
     def load(self) -> list[tuple[int, str, bytes]]:
@@ -26,8 +27,7 @@ class OutboxFile:
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError:
-            self.close()
-            os.replace(self.path, self.path.with_suffix(".broken"))
+            self._put_aside()
             return self._read()
 
     def _read(self) -> list[tuple[int, str, bytes]]:
@@ -35,17 +35,31 @@ class OutboxFile:
         return [(int(key), str(topic), bytes(event)) for key, topic, event in found]
 
     def write(self, added: Sequence[tuple[int, str, bytes]], gone: Collection[int]) -> None:
-        """Both or neither; on the disk when this returns. Raises: OSError, sqlite3.Error."""
-        connection = self._open()
+        """Both or neither; on the disk when this returns.
+
+        Raises: OSError, sqlite3.Error; where the file is not whole it was put aside then, and what
+        it held is to be written again.
+        """
         try:
+            connection = self._open()
             with connection:
                 connection.executemany("INSERT OR IGNORE INTO waiting VALUES (?, ?, ?)", added)
                 connection.executemany(
                     "DELETE FROM waiting WHERE key = ?", [(key,) for key in gone]
                 )
-        except sqlite3.Error:
+        except sqlite3.OperationalError:
             self.close()
             raise
+        except sqlite3.DatabaseError:
+            self._put_aside()
+            raise
+
+    def _put_aside(self) -> None:
+        self.close()
+        os.replace(self.path, self.path.with_suffix(".broken"))
+        for end in ("-wal", "-shm"):  # of the old file: the new one must not read them
+            Path(f"{self.path}{end}").unlink(missing_ok=True)
+        self.put_aside += 1
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

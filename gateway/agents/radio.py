@@ -23,6 +23,7 @@ from gateway.agents.channel_state import Channel, ChannelState, figures, told
 from gateway.agents.lease import Leases
 from gateway.agents.outbox import Outbox, is_kept
 from gateway.agents.supervisor import Budget, Failure, Supervised
+from gateway.agents.system_health import SystemHealth
 from gateway.agents.voice import AgentVoice
 from gateway.bus.client import Bus
 from gateway.bus.messages import CloudEvent, decode, encode, encode_event, rfc3339
@@ -58,7 +59,6 @@ class RadioAgent:
         traits: RadioTraits,
         channels: tuple[Channel, ...],
         budget: Budget,
-        on_health: Callable[[str, str, str], None] = lambda _system, _status, _reason: None,
         outbox: Outbox | None = None,
     ) -> None:
         self.system_id = system_id
@@ -68,8 +68,15 @@ class RadioAgent:
         self._bus = bus
         self._org = org
         self._traits = traits
-        self._on_health = on_health
         self._loop = asyncio.get_running_loop()
+        self.health = SystemHealth(
+            bus,
+            system_id=system_id,
+            org=org,
+            outbox=outbox,
+            say=self._say_of_system,
+            habit_file=outbox.path.with_suffix(".habit.json") if outbox is not None else None,
+        )
         self._leases = Leases()
         self._expiry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -117,9 +124,12 @@ class RadioAgent:
             )
             self._publish_state(state)
         self._bus.on_lost(self._on_bus_lost)
+        watching = self._loop.create_task(self.health.run())
         try:
             await self._supervised.run()
         finally:
+            watching.cancel()
+            await asyncio.wait([watching])
             self._bus.off_lost(self._on_bus_lost)
             for state in self._states.values():
                 channel = state.channel
@@ -138,9 +148,16 @@ class RadioAgent:
             if (state.channel.id, state.channel.org) not in kept:
                 self._bus.clear_state(self._state_topic(state.channel))
 
+    def retire_system(self, kept: str | None) -> None:
+        """Clear the retained state of a system that went or moved. kept: the slug path where its
+        state stays."""
+        if kept != self._org:
+            self._bus.clear_state(self.health.topic)
+
     def hand_over(self) -> None:
-        """An agent elsewhere says the states of these channels from here on; how we leave them is
-        said at once."""
+        """An agent elsewhere says the states of this system and its channels from here on; how we
+        leave them is said at once."""
+        self.health.hand_over()
         for state in self._states.values():
             topic = self._state_topic(state.channel)
             self._bus.publish_retained(topic, encode(self._told_state(state)))
@@ -149,6 +166,7 @@ class RadioAgent:
     # --- the air, outwards ----------------------------------------------------------------------
 
     def _on_event(self, event: seam.Event) -> None:
+        self.health.heard(event)
         if isinstance(event, seam.ChannelEvent):
             state = self._by_address.get(event.address)
             if state is None:
@@ -173,14 +191,14 @@ class RadioAgent:
             self._publish_system_event(event)
 
     def _on_online(self) -> None:
-        self._on_health(self.system_id, "online", "")
+        self.health.online()
         for state in self._states.values():
             if state.health in ("unknown", "down"):
                 state.health, state.health_reason = "ok", ""
                 self._publish_state(state)
 
     def _on_failure(self, failure: Failure) -> None:
-        self._on_health(self.system_id, "offline", str(failure.error))
+        self.health.offline(str(failure.error))
         self._leases.drop_all()
         self.voice.drop_all()
         for state in self._states.values():
@@ -531,7 +549,10 @@ class RadioAgent:
         if described is None:
             return
         kind, data = described
-        cloud = self._cloud_event(kind, self.system_id, event.at, data)
+        self._say_of_system(kind, data, event.at)
+
+    def _say_of_system(self, kind: str, data: dict[str, Any], at: datetime | None = None) -> None:
+        cloud = self._cloud_event(kind, self.system_id, at or _now(), data)
         topic = self._bus.topics.org("systems", "event", self._org, self.system_id)
         self._say(topic, cloud)
 

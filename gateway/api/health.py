@@ -1,7 +1,7 @@
 """Is it alive, is it ready, and its counters; without prefix and without sign-in."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fastapi import APIRouter, Request, Response
 
@@ -41,6 +41,7 @@ async def metrics(request: Request, services: CurrentServices) -> Response:
     """Counters in Prometheus' text format."""
     lines = [line for name, value in _figures(services) for line in _lines(name, value)]
     lines += _found_lines(services)
+    lines += _system_lines(services)
     lines += request.app.state.traffic.lines()
     return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
@@ -81,7 +82,7 @@ def _interop_figures(services: Services) -> Iterable[tuple[str, float]]:
 def _outbox_figures(services: Services) -> Iterable[tuple[str, float]]:
     """Of the radio agents on this node: what they say until the journal has stored it."""
     found = [agent.outbox for agent in services.systems.values() if agent.outbox is not None]
-    for name in ("kept", "released", "late", "again", "dropped"):
+    for name in ("kept", "released", "late", "again", "dropped", "unreadable"):
         yield f"hutong_outbox_{name}_total", sum(getattr(each.counters, name) for each in found)
     yield "hutong_outbox_waiting", sum(each.waiting for each in found)
     yield "hutong_outbox_not_written", sum(bool(each.fault) for each in found)
@@ -141,6 +142,37 @@ def _found_lines(services: Services) -> list[str]:
         f"# TYPE {name} counter",
         *(f'{name}{{fault="{fault.value}"}} {found[fault]}' for fault in Fault),
     ]
+
+
+def _system_lines(services: Services) -> list[str]:
+    """Of systems and nodes wherever they run, as they say on the bus; ids as labels, and no word
+    that would tell more to whoever may not sign in."""
+    if services.system_states is None:
+        return []
+    states, lines = services.system_states, []
+    every = states.all()
+
+    def gauge(name: str, label: str, values: Mapping[str, float]) -> None:
+        if values:
+            lines.append(f"# TYPE {name} gauge")
+            lines.extend(f'{name}{{{label}="{each}"}} {v:g}' for each, v in values.items())
+
+    gauge("hutong_system_online", "system", {n: s["state"] == "online" for n, s in every.items()})
+    gauge("hutong_system_alarms", "system", {n: len(s["alarms"]) for n, s in every.items()})
+    outboxes = {n: s["outbox"] for n, s in every.items() if isinstance(s["outbox"], Mapping)}
+    for field in ("waiting", "oldest_s", "lost"):
+        name = f"hutong_system_outbox_{field.replace('_s', '_seconds')}"
+        gauge(name, "system", {n: _number(box.get(field)) for n, box in outboxes.items()})
+    written = {n: bool(box.get("fault")) for n, box in outboxes.items()}
+    gauge("hutong_system_outbox_not_written", "system", written)
+    offsets = {node: states.clock_offset_s(node) for node in sorted(states.nodes())}
+    known = {node: offset_s for node, offset_s in offsets.items() if offset_s is not None}
+    gauge("hutong_node_clock_offset_seconds", "node", known)
+    return lines
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, int | float) else 0.0
 
 
 def _lines(name: str, value: float) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from gateway.agents.diagnosis import DiagnosisRounds
 from gateway.agents.fleet import Fleet
 from gateway.agents.ptz_lock import PtzLocks
 from gateway.agents.radio import RadioAgent
+from gateway.agents.system_states import SystemStates
 from gateway.api.background import Jobs
 from gateway.api.sight import Seen
 from gateway.bus.client import Bus
@@ -33,11 +34,12 @@ from registry.database import Database
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Services:
     """nudge: tells the roster that something was written. systems: this node's radio agents by
-    system id. fleet: its devices. rounds: of video quality diagnosis, where this node makes any.
-    history: the journal's database. bridge, journal: where this node has them. covers: what is
-    hidden of pictures; without them a masked point is shown to nobody who may not see it clear.
-    masking, record: of live view, for their figures. media: external media servers, where there
-    are any. thumbnails: where any are kept. seen: who was shown which of them."""
+    system id; system_states: of systems anywhere, as said on the bus. fleet: its devices. rounds:
+    of video quality diagnosis, where this node makes any. history: the journal's database. bridge,
+    journal: where this node has them. covers: what is hidden of pictures; without them a masked
+    point is shown to nobody who may not see it clear. masking, record: of live view, for their
+    figures. media: external media servers, where there are any. thumbnails: where any are kept.
+    seen: who was shown which of them."""
 
     bus: Bus
     feed: Feed
@@ -47,6 +49,7 @@ class Services:
     jobs: Jobs
     nudge: Callable[[], None]
     systems: dict[str, RadioAgent]
+    system_states: SystemStates | None = None
     fleet: Fleet
     rounds: DiagnosisRounds | None
     history: Database | None = None

@@ -267,8 +267,11 @@ def registration_shape(registration: Registration) -> Shape:
     }
 
 
-def system_shape(system: System, *, with_settings: bool) -> Shape:
-    """with_settings: for who may integrate; the secrets among them are never in it."""
+def system_shape(
+    system: System, *, with_settings: bool, state: Mapping[str, Any] | None = None
+) -> Shape:
+    """with_settings: for who may integrate; the secrets among them are never in it. state: what its
+    agent says, ``{state, reason, since, last_heard, alarms, outbox, node, clock_offset_s}``."""
     shape: Shape = {
         "id": system.id,
         "version": system.version,
@@ -276,6 +279,7 @@ def system_shape(system: System, *, with_settings: bool) -> Shape:
         "name": system.name,
         "organization": ref_shape(system.organization),
         "enabled": system.enabled,
+        "state": state,
     }
     if with_settings:
         shape["settings"] = system.settings

@@ -12,7 +12,7 @@ from gateway.access.roles import may_integrate
 from gateway.agents.build import radio_adapter, split_secrets
 from gateway.api.bodies import Body, Name, Reference, Text
 from gateway.api.context import Context, CurrentContext, CurrentPrincipal
-from gateway.api.services import CurrentServices
+from gateway.api.services import CurrentServices, Services
 from gateway.api.shapes import (
     Shape,
     answer,
@@ -95,9 +95,11 @@ class ChannelQuery(ListQuery):
     q: Annotated[Text, Field(max_length=100)] | None = None
 
 
-def _shape(system: System, principal: Principal) -> Shape:
+def _shape(system: System, principal: Principal, services: Services) -> Shape:
     shown = may_integrate(principal, system.organization.path)
-    return system_shape(system, with_settings=shown)
+    states = services.system_states
+    state = states.state(system.id) if states is not None else None
+    return system_shape(system, with_settings=shown, state=state)
 
 
 def _split(
@@ -114,14 +116,17 @@ def _split(
 
 @router.get("/systems")
 async def list_systems(
-    query: Annotated[ListQuery, Query()], context: CurrentContext, principal: CurrentPrincipal
+    query: Annotated[ListQuery, Query()],
+    context: CurrentContext,
+    services: CurrentServices,
+    principal: CurrentPrincipal,
 ) -> Response:
     page = await context.database.read(
         lambda c: systems.page(
             c, principal, organization=query.organization, limit=query.limit, cursor=query.cursor
         )
     )
-    return answer(page_shape(page, lambda system: _shape(system, principal)))
+    return answer(page_shape(page, lambda system: _shape(system, principal, services)))
 
 
 @router.post("/systems", status_code=201)
@@ -149,15 +154,20 @@ async def create_system(
     system = await context.database.write(lambda c: systems.create(c, principal, new))
     services.nudge()
     headers = {"Location": f"/api/v1/systems/{system.id}"}
-    return answer(_shape(system, principal), status=201, version=system.version, headers=headers)
+    return answer(
+        _shape(system, principal, services), status=201, version=system.version, headers=headers
+    )
 
 
 @router.get("/systems/{system_id}")
 async def get_system(
-    system_id: str, context: CurrentContext, principal: CurrentPrincipal
+    system_id: str,
+    context: CurrentContext,
+    services: CurrentServices,
+    principal: CurrentPrincipal,
 ) -> Response:
     system = await context.database.read(lambda c: systems.get(c, principal, system_id))
-    return answer(_shape(system, principal), version=system.version)
+    return answer(_shape(system, principal, services), version=system.version)
 
 
 @router.patch("/systems/{system_id}")
@@ -188,7 +198,7 @@ async def update_system(
         lambda c: systems.update(c, principal, system_id, changes, version)
     )
     services.nudge()
-    return answer(_shape(system, principal), version=system.version)
+    return answer(_shape(system, principal, services), version=system.version)
 
 
 @router.delete("/systems/{system_id}", status_code=204)

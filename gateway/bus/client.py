@@ -14,6 +14,7 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -21,7 +22,7 @@ import structlog
 from gateway.bus.address import BrokerAddress
 from gateway.bus.errors import BusError
 from gateway.bus.link import Link, Will, connect
-from gateway.bus.messages import CloudEvent, decode, decode_event, encode
+from gateway.bus.messages import CloudEvent, decode, decode_event, encode, rfc3339
 from gateway.bus.topics import OrgTopic, Topics, matches, overlap
 from gateway.bus.voice_line import VoiceLine
 
@@ -485,6 +486,7 @@ class Bus:
             "state": state,
             "epoch": self.epoch,
             "uptime_ms": self.uptime_ms(),
+            "time": rfc3339(datetime.now(UTC)),
             "ttl_s": STATUS_TTL_S,
             "version": self._version,
             "roles": list(self._roles),
