@@ -41,7 +41,7 @@ def add_exchange_commands(app: typer.Typer, settings: Callable[[], Settings]) ->
     ) -> None:
         """CSV, XLSX or GeoJSON by suffix. Exit code 1: nothing was written; 3: a part was."""
         gc.disable()  # what is loaded here stays, and looking at it again and again takes a while
-        from gateway.exchange_commands import import_file, with_database
+        from gateway.exchange_commands import import_file, unusable, with_database
         from registry.exchange.coordinates import SYSTEMS
         from registry.exchange.files import format_of
         from registry.exchange.reasons import language_of
@@ -49,11 +49,13 @@ def add_exchange_commands(app: typer.Typer, settings: Callable[[], Settings]) ->
 
         gc.freeze()
         gc.enable()
-        language = language_of(os.environ.get("LC_ALL") or os.environ.get("LANG") or "")
+        language = language_of(_locale())
         try:
             format_of(file.name)
         except FileRefused as refused:
             raise typer.BadParameter(refused.text(language)) from None
+        if (why := unusable(file, report, copy)) is not None:
+            raise typer.BadParameter(why)
         if coordinates is not None and coordinates not in SYSTEMS:
             raise typer.BadParameter(f"must be one of {', '.join(SYSTEMS)}")
         current = settings()
@@ -82,10 +84,27 @@ def add_exchange_commands(app: typer.Typer, settings: Callable[[], Settings]) ->
         ] = None,
     ) -> None:
         """CSV, XLSX or GeoJSON by suffix."""
-        from gateway.exchange_commands import export_file, with_database
+        from gateway.exchange_commands import export_file, unusable, with_database
+        from registry.exchange.files import format_of
+        from registry.exchange.reasons import language_of
+        from registry.exchange.records import FileRefused
 
+        language = language_of(_locale())
+        try:
+            format_of(file.name)
+        except FileRefused as refused:
+            raise typer.BadParameter(refused.text(language)) from None
+        if (why := unusable(None, file)) is not None:
+            raise typer.BadParameter(why)
         count = with_database(settings(), lambda db: export_file(db, file, organization))
-        sys.stdout.write(f"{count} points written to {file}\n")
+        said = "{} points written to {}", "已将 {} 个点位写入 {}"
+        sys.stdout.write(said[language == "zh"].format(count, file) + "\n")
 
     app.add_typer(import_app, name="import")
     app.add_typer(export_app, name="export")
+
+
+def _locale() -> str:
+    """In which language the shell wants to be spoken to."""
+    names = ("LC_ALL", "LC_MESSAGES", "LANG")
+    return next((value for name in names if (value := os.environ.get(name))), "")

@@ -1,7 +1,9 @@
 """What `hutong import points` and `hutong export points` do."""
 
 import asyncio
+import contextlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -19,15 +21,15 @@ from registry.exchange.coordinates import System
 from registry.exchange.files import format_of
 from registry.exchange.importing import run_import
 from registry.exchange.records import FileRefused
-from registry.exchange.report import report_document
+from registry.exchange.report import Document, refusal_documents, report_document
 from registry.exchange.staging import Staging
+from registry.exchange.summary import SHOWN, summary
 from registry.partition import SYSTEM
 from registry.point_lists import PointFilter
 
 T = TypeVar("T")
 
 DONE, FAILED, IN_PART = 0, 1, 3
-SHOWN = 20
 
 
 def with_database(settings: Settings, work: Callable[[Database], T]) -> T:
@@ -69,7 +71,7 @@ def import_file(
     """Import a file as the gateway itself; gives the exit code. folder_of_imports: where it is
     staged, with room for three times the file; None for the system's own place for such things.
 
-    Raises: RegistryError.
+    Raises: RegistryError, OSError.
     """
     kind = format_of(file.name)
     if folder_of_imports is not None:
@@ -94,66 +96,101 @@ def import_file(
                 partial=partial,
                 keep_on=lambda: bar.advance(writing),
             )
-            shape = report_document(done, staging, staging.refused(), language)
+            shape = report_document(done, staging, staging.refused(SHOWN), language)
             if report is not None:
-                report.write_text(json.dumps(shape, ensure_ascii=False, indent=1) + "\n", "utf-8")
+                write_report(report, shape, staging, language)
             if copy is not None:
                 from registry.exchange.annotated import write_annotated
 
-                write_annotated(copy, file, kind, staging, language)
+                with replacing(copy) as path:
+                    write_annotated(path, file, kind, staging, language)
         finally:
             staging.close()
-    for line in _summary(shape, dry_run=dry_run):
+    for line in summary(shape, language, dry_run=dry_run):
         sys.stdout.write(line + "\n")
     if not done.refused:
         return DONE
     return IN_PART if done.applied else FAILED
 
 
-def _summary(shape: dict[str, object], *, dry_run: bool) -> Iterator[str]:
-    refusals = shape["refusals"]
-    listed = refusals if isinstance(refusals, list) else []
-    for each in listed[:SHOWN]:
-        where = f"{each['sheet']} " if each["sheet"] else ""
-        value = f" {each['value']!r}" if each["value"] else ""
-        column = each["column"] or each["field"]
-        yield f"{where}row {each['row']}, {column}{value}: {each['reason']}"
-    if len(listed) > SHOWN:
-        yield f"and {len(listed) - SHOWN} more"
-    ignored = shape["ignored_columns"]
-    if isinstance(ignored, list) and ignored:
-        yield f"columns left out: {', '.join(ignored)}"
-    outside = shape["outside"]
-    if isinstance(outside, dict) and outside["count"]:
-        others = ", ".join(f"{name}: {n}" for name, n in outside["would_be_inside"].items())
-        hint = f"; inside if they were in another system: {others}" if others else ""
-        yield f"{outside['count']} rows lie outside the box of {outside['whose']}{hint}"
-    counted = ", ".join(f"{shape[name]} {name}" for name in ("created", "updated", "unchanged"))
-    ending = " (nothing was written)" if dry_run or not shape["applied"] else ""
-    yield f"{counted}, {shape['refused']} refused{ending}"
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside that one, which takes its place once it is whole; else it goes, and what was
+    there before stays."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def unusable(read: Path | None, *written: Path | None) -> str | None:
+    """Why files cannot be written before anything is done, None where they can be. read: the file
+    that is read meanwhile."""
+    seen = set() if read is None else {read.resolve()}
+    for path in written:
+        if path is None:
+            continue
+        if path.resolve() in seen:
+            return f"{path} is named twice, and would be overwritten"
+        seen.add(path.resolve())
+        if path.is_dir():
+            return f"{path} is a folder"
+        if not path.parent.is_dir():
+            return f"there is no folder {path.parent}"
+        if not os.access(path.parent, os.W_OK):
+            return f"the folder {path.parent} cannot be written to"
+    return None
+
+
+def write_report(path: Path, shape: Document, staging: Staging, language: str) -> None:
+    """The report with all refusals, a row at a time, as a file can have a million."""
+    begin = json.dumps({**shape, "refusals": []}, ensure_ascii=False, indent=1)
+    head, tail = begin.rsplit("[]", 1)
+    with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
+        between = ""
+        file.write(f"{head}[")
+        for row in staging.refused():
+            for refusal in refusal_documents(row, language):
+                file.write(f"{between}\n  {json.dumps(refusal, ensure_ascii=False)}")
+                between = ","
+        file.write(f"]{tail}\n")
 
 
 def export_file(database: Database, file: Path, organization: str | None = None) -> int:
-    """Write the points to a file; gives how many. Raises: RegistryError."""
+    """Write the points to a file; gives how many. What was there before stays until all is
+    written. Raises: RegistryError, OSError."""
+    wanted = PointFilter(organization=organization)
     # An import that needs no openpyxl does not wait until it is loaded.
-    from registry.exchange.exporting import csv_lines, exported, geojson_pieces, row_of, write_xlsx
+    from registry.exchange.exporting import (
+        check_fits,
+        csv_lines,
+        exported,
+        geojson_pieces,
+        row_of,
+        write_xlsx,
+    )
 
     kind = format_of(file.name)
+    if kind == "xlsx":
+        check_fits(database, SYSTEM, wanted)
     count = 0
     with _bar() as bar:
         task = bar.add_task("write", total=None)
 
         def rows() -> Iterator[dict[str, object]]:
             nonlocal count
-            for point in exported(database, SYSTEM, PointFilter(organization=organization)):
+            for point in exported(database, SYSTEM, wanted):
                 count += 1
                 bar.update(task, completed=count)
                 yield row_of(point)
 
-        if kind == "xlsx":
-            write_xlsx(file, rows())
-        else:
-            _write(file, csv_lines(rows()) if kind == "csv" else geojson_pieces(rows()))
+        with replacing(file) as beside:
+            if kind == "xlsx":
+                write_xlsx(beside, rows())
+            else:
+                _write(beside, csv_lines(rows()) if kind == "csv" else geojson_pieces(rows()))
     return count
 
 

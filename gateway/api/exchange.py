@@ -16,7 +16,14 @@ from gateway.api.imports import XLSX
 from gateway.api.points import ListQuery
 from gateway.api.shapes import GEO_JSON, answer
 from registry.completeness import MAX_LISTED, Completeness, completeness
-from registry.exchange.exporting import csv_lines, exported, geojson_pieces, row_of, write_xlsx
+from registry.exchange.exporting import (
+    check_fits,
+    csv_lines,
+    exported,
+    geojson_pieces,
+    row_of,
+    write_xlsx,
+)
 from registry.exchange.files import Format
 
 router = APIRouter(tags=["points"])
@@ -42,6 +49,8 @@ async def export_points(
 ) -> Response:
     """The points that the caller sees and the filter wants, as a file. Importing it again changes
     nothing."""
+    if query.format == "xlsx":
+        await asyncio.to_thread(check_fits, context.database, principal, query.wanted())
     points = exported(context.database, principal, query.wanted())
     # The first is read now, so that a filter nobody can answer is an error and not a broken file.
     first = await asyncio.to_thread(next, points, None)

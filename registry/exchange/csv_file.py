@@ -9,8 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from registry.exchange.columns import read_header
-from registry.exchange.records import HEADER_WITHIN, Block, FileRefused, under_headers
+from registry.exchange.records import (
+    HEADER_WITHIN,
+    Block,
+    FileRefused,
+    Naming,
+    names_of_points,
+    under_headers,
+)
 
 MAX_ROW_CHARACTERS = 1 << 18
 
@@ -28,18 +34,18 @@ _BY_CHANCE = 1000
 """Of so many lines in GB18030 one may look like UTF-8."""
 
 
-def read_csv(path: Path) -> Iterator[Block]:
+def read_csv(path: Path, names: Naming = names_of_points) -> Iterator[Block]:
     """Raises: FileRefused for bytes of no encoding that we know, or that are no CSV."""
     seen = _seen(path)
     with path.open("rb") as raw, io.TextIOWrapper(raw, seen.encoding, newline="") as file:
-        delimiter = _delimiter(file.read(_BEGIN))
+        delimiter = _delimiter(file.read(_BEGIN), names)
         file.seek(0)
         # Only quotes make a row of several lines.
         lines = _Lines(file) if seen.has_quotes else file
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         rows = lines.rows(reader) if isinstance(lines, _Lines) else reader
         try:
-            if not (yield from under_headers("", rows, raw.tell)):
+            if not (yield from under_headers("", rows, raw.tell, names)):
                 raise FileRefused("empty")
         except csv.Error as error:
             line = lines.began if isinstance(lines, _Lines) else reader.line_num
@@ -65,22 +71,22 @@ def _why(error: csv.Error) -> tuple[str, str]:
     return text, text
 
 
-def _delimiter(begin: str) -> str:
+def _delimiter(begin: str, names: Naming) -> str:
     """What stands between the cells: with it the first rows have the most names that we know.
     begin: of the file."""
     first = begin.partition("\n")[0]
 
-    def names(delimiter: str) -> tuple[int, int]:
+    def fits(delimiter: str) -> tuple[int, int]:
         known = 0
         reader = csv.reader(io.StringIO(begin, newline=""), delimiter=delimiter)
         try:
             for _, row in zip(range(HEADER_WITHIN), filter(None, reader), strict=False):
-                known = max(known, len(read_header(row[:1000]).fields))
+                known = max(known, names(row[:1000]))
         except csv.Error:
             pass
         return known, first.count(delimiter)
 
-    return max(_DELIMITERS, key=names)
+    return max(_DELIMITERS, key=fits)
 
 
 class _Lines:

@@ -15,6 +15,7 @@ from openpyxl.cell import WriteOnlyCell
 
 from registry import point_lists
 from registry.database import Database
+from registry.errors import Invalid
 from registry.machine_file import ATTRIBUTES, wrong
 from registry.paging import MAX_LIMIT
 from registry.partition import Principal
@@ -60,6 +61,13 @@ def exported(
         cursor = page.next
         if cursor is None:
             return
+
+
+def check_fits(database: Database, principal: Principal, wanted: PointFilter) -> None:
+    """Raises: Invalid where there are more points than a sheet has rows."""
+    counted = functools.partial(point_lists.page, principal=principal, wanted=wanted, limit=1)
+    if database.read_now(counted).total >= MAX_XLSX_ROWS:
+        raise Invalid.at("format", f"a sheet has room for {MAX_XLSX_ROWS - 1} points: csv")
 
 
 def row_of(point: Point) -> dict[str, Any]:

@@ -6,7 +6,14 @@ from typing import Literal, get_args
 
 from registry.exchange.csv_file import read_csv
 from registry.exchange.geojson_file import read_geojson
-from registry.exchange.records import MAX_FILE_BYTES, Block, FileRefused, Record
+from registry.exchange.records import (
+    MAX_FILE_BYTES,
+    Block,
+    FileRefused,
+    Naming,
+    Record,
+    names_of_points,
+)
 from registry.exchange.xlsx_file import read_xlsx
 
 Format = Literal["csv", "xlsx", "geojson"]
@@ -36,19 +43,20 @@ def check_size(size: int) -> None:
         raise FileRefused("too_large", most=MAX_FILE_BYTES >> 20)
 
 
-def read_blocks(path: Path, kind: Format) -> Iterator[Block]:
-    """The rows of a file, without reading all of it at once. Raises: FileRefused."""
+def read_blocks(path: Path, kind: Format, names: Naming = names_of_points) -> Iterator[Block]:
+    """The rows of a file, without reading all of it at once. names: by which the header row of a
+    table is known. Raises: FileRefused."""
     check_size(path.stat().st_size)
     match kind:
         case "csv":
-            return read_csv(path)
+            return read_csv(path, names)
         case "xlsx":
-            return read_xlsx(path)
+            return read_xlsx(path, names)
         case "geojson":
             return read_geojson(path)
 
 
-def read_records(path: Path, kind: Format) -> Iterator[Record]:
+def read_records(path: Path, kind: Format, names: Naming = names_of_points) -> Iterator[Record]:
     """`read_blocks`, row by row. Raises: FileRefused."""
-    for block in read_blocks(path, kind):
+    for block in read_blocks(path, kind, names):
         yield from block.records()

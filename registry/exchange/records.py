@@ -61,8 +61,19 @@ class Block:
             yield Record(sheet=self.sheet, row=row, headers=self.headers, cells=tuple(cells))
 
 
+Naming = Callable[[Sequence[str]], int]
+"""How many of these cells are names of columns that somebody knows."""
+
+
+def names_of_points(cells: Sequence[str]) -> int:
+    return len(read_header(cells).fields)
+
+
 def under_headers(
-    sheet: str, rows: Iterable[Sequence[Any]], read: Callable[[], int] = lambda: 0
+    sheet: str,
+    rows: Iterable[Sequence[Any]],
+    read: Callable[[], int] = lambda: 0,
+    names: Naming = names_of_points,
 ) -> Generator[Block, None, bool]:
     """Rows of a sheet in blocks, blank ones left out. The header is the row, among the first ten
     that are not blank, with the most names that we know; those above it are a title.
@@ -81,7 +92,7 @@ def under_headers(
                 break
     if not waiting:
         return False
-    known = [len(read_header(_texts(cells)).fields) for _, cells in waiting]
+    known = [names(_texts(cells)) for _, cells in waiting]
     where = known.index(max(known))
     if known[where] == 0:
         raise FileRefused("no_header", sheet)

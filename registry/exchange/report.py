@@ -32,16 +32,20 @@ def report_document(
         "outside": dataclasses.asdict(report.outside),
         "write_lock_s": report.write_lock_s,
         "refused_copy": copy,
-        "refusals": [
-            {
-                "sheet": row.sheet,
-                "row": row.row,
-                "column": each.column,
-                "field": each.field,
-                "value": each.value,
-                "reason": each.text(language),
-            }
-            for row in refused
-            for each in row.refusals
-        ],
+        "refusals": [each for row in refused for each in refusal_documents(row, language)],
     }
+
+
+def refusal_documents(row: RefusedRow, language: str) -> list[Document]:
+    """Why a row is refused."""
+    return [
+        {
+            "sheet": row.sheet,
+            "row": row.row,
+            "column": each.column,
+            "field": each.field,
+            "value": each.value,
+            "reason": each.text(language),
+        }
+        for each in row.refusals
+    ]

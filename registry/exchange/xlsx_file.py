@@ -16,7 +16,13 @@ from typing import Any
 
 import python_calamine
 
-from registry.exchange.records import Block, FileRefused, under_headers
+from registry.exchange.records import (
+    Block,
+    FileRefused,
+    Naming,
+    names_of_points,
+    under_headers,
+)
 from registry.exchange.row_values import FORMULA, ErrorCell
 
 AT_ONCE_ROWS = 50_000
@@ -83,7 +89,7 @@ class _Found:
     merged: list[tuple[int, int, int, int]] = dataclasses.field(default_factory=list)
 
 
-def read_xlsx(path: Path) -> Iterator[Block]:
+def read_xlsx(path: Path, names: Naming = names_of_points) -> Iterator[Block]:
     """Rows of all sheets that hold anything. The value of merged cells stands in each of them.
 
     Raises: FileRefused for what is no workbook, or unpacks to too much.
@@ -109,7 +115,7 @@ def read_xlsx(path: Path) -> Iterator[Block]:
     holds_any = False
     for name, rows in _guarded(_at_once(path) if small else _streamed(path)):
         found = parts.get(order.get(name, ""), _Found())
-        holds_any |= yield from under_headers(name, _filled(rows, found))
+        holds_any |= yield from under_headers(name, _filled(rows, found), names=names)
     if not holds_any:
         raise FileRefused("empty")
 

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from gateway.api import exchange, install_api, jobs, organizations, points
 from gateway.api.background import Jobs
+from registry.exchange import exporting
 
 pytest_plugins = ["core_api"]
 
@@ -150,13 +151,20 @@ async def test_who_may_not_import_is_told_so(core_api: CoreApi, api: CoreApi) ->
 
 
 @ON_SQLITE
-async def test_an_export_is_filtered(core_api: CoreApi, api: CoreApi) -> None:
+async def test_an_export_is_filtered(
+    core_api: CoreApi, api: CoreApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask = await signed_in(core_api, api, "admin")
     await upload(api, ask, "name,longitude,latitude\na,1,1\nb,21,1\n", organization="d")
     answer = await ask("GET", "/points/export", organization="d/s2", format="geojson")
     assert [each["properties"]["name"] for each in answer.body["features"]] == ["b"]
     assert (await ask("GET", "/points/export", format="pdf")).status == 422
     assert (await ask("GET", "/points/export", organization="nowhere")).status == 404
+    monkeypatch.setattr(exporting, "MAX_XLSX_ROWS", 2)
+    refused = await ask("GET", "/points/export", format="xlsx")
+    assert (refused.status, refused.body["errors"][0]["field"]) == (422, "format")
+    answer = await ask("GET", "/points/export", organization="d/s2", format="xlsx")
+    assert answer.status == 200
 
 
 @ON_SQLITE
