@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, Field
 
+from gateway.api import unit_imports
 from gateway.api.bodies import Body, Name, Reference, Text
 from gateway.api.context import CurrentContext, CurrentPrincipal
 from gateway.api.services import CurrentServices, Services
@@ -24,6 +25,7 @@ from registry.patches import Member, NewPatch, Patch
 from registry.units import NewUnit, UnitAddress
 
 router = APIRouter(tags=["radio"])
+router.include_router(unit_imports.router)
 
 Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
 Limit = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
