@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from fastapi import APIRouter, FastAPI
 
 from gateway.api import audit, auth, codes, masks, organizations, points, shares, users, walls
+from gateway.api.body_limit import BodyLimit
 from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
 from gateway.api.shortcut import PointsShortcut
@@ -39,7 +40,9 @@ def install_api(
 
 
 def install_middleware(app: FastAPI) -> None:
-    """Answer the most frequent question the short way, and count all requests."""
+    """Answer the most frequent question the short way, count all requests, and let none bring
+    more than it may."""
     app.state.traffic = Traffic()
+    app.add_middleware(BodyLimit)
     app.add_middleware(PointsShortcut)
     app.add_middleware(Counted, traffic=app.state.traffic)

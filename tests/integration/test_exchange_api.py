@@ -15,7 +15,7 @@ from core_api import Caller, CoreApi, served
 from databases import ON_SQLITE
 from fastapi import FastAPI
 
-from gateway.api import exchange, install_api, jobs, organizations, points
+from gateway.api import body_limit, exchange, install_api, jobs, organizations, points
 from gateway.api.background import Jobs
 from registry.exchange import exporting
 
@@ -175,3 +175,38 @@ async def test_completeness(core_api: CoreApi, api: CoreApi) -> None:
     assert (answer.body["points"], answer.body["complete"]) == (1, 0)
     assert answer.body["lacking"]["place"] == 0
     assert "code" in answer.body["items"][0]["lacking"]
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("says_so", [True, False])
+async def test_a_request_that_is_too_large_is_not_read_to_its_end(
+    core_api: CoreApi, api: CoreApi, monkeypatch: pytest.MonkeyPatch, says_so: bool
+) -> None:
+    monkeypatch.setattr(body_limit, "MAX_UPLOAD_BYTES", 1 << 20)
+    monkeypatch.setattr(body_limit, "MAX_BYTES", 100_000)
+    ask = await signed_in(core_api, api, "admin")
+    asked = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal asked
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+        while asked < 10_000:
+            asked += 1
+            yield b"name," * 2000
+
+    own = {"Authorization": f"Bearer {ask.token}", "Accept-Language": "zh"}
+    for path, kind in (
+        ("points/import", "multipart/form-data; boundary=x"),
+        ("points", "application/json"),
+    ):
+        headers = {**own, "Content-Type": kind}
+        if says_so:
+            headers["Content-Length"] = "100000000"
+        url = f"{api.url}/api/v1/{path}?organization=d"
+        async with api.session.post(url, data=pieces(), headers=headers) as response:
+            assert response.status == 413
+            assert response.content_type == "application/problem+json"
+            assert "超过" in (await response.json())["detail"]
+        assert asked < 10_000
+    job = await upload(api, ask, "name\na\n", organization="d")
+    assert job["report"]["created"] == 1
