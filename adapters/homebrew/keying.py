@@ -198,7 +198,8 @@ class Echoes:
         by_stream = self._by_stream.get(burst.stream_id)
         if by_stream is not None:
             return by_stream
-        keyed = self._by_address.get(f"{burst.slot}/{burst.destination_id}")
+        address = f"{burst.slot}/{burst.destination_id}"
+        keyed = None if burst.private else self._by_address.get(address)
         if burst.source_id == self._gateway_id:
             return keyed.name if keyed else f"radio {self._gateway_id}"
         if keyed is None or keyed.source_id != burst.source_id or now_s > keyed.until_s:

@@ -1,7 +1,8 @@
 """OpenBridge: voice between two masters, each burst sealed, without signing in.
 
 There is timeslot 1 only, and room for any number of talkgroups on it at once. So each talkgroup
-is to the air what a repeater is elsewhere: a place for one talk.
+is to the air what a repeater is elsewhere: a place for one talk; and so is each unit that is
+called by another one.
 """
 
 import dataclasses
@@ -15,6 +16,10 @@ from adapters.homebrew.peer import BUSY_S
 from adapters.homebrew.settings import HomebrewSettings
 from adapters.homebrew.sign_in import Peer, Repeater
 from adapters.homebrew.station import Station
+
+
+_UNIT = 1 << 24
+"""Above all ids, so that a unit and a talkgroup of the same number are two places."""
 
 
 class _FarEnd:
@@ -59,10 +64,11 @@ class OpenBridge(Station):
         except wire.MalformedPacketError as error:
             self._report_malformed(str(error), self._settings.far_address, now_s)
             return
-        if not isinstance(burst, wire.Dmrd) or burst.slot != 1 or burst.private:
+        if not isinstance(burst, wire.Dmrd) or burst.slot != 1:
             self.dropped_bursts += 1
             return
-        burst = dataclasses.replace(burst, repeater_id=burst.destination_id)
+        place = burst.destination_id | (_UNIT if burst.private else 0)
+        burst = dataclasses.replace(burst, repeater_id=place)
         talk = self._air.talk_at(burst.repeater_id, burst.slot)
         other = talk is not None and burst.is_talk and not talk.carries(burst)
         if talk is not None and other and now_s < talk.heard_s + BUSY_S:

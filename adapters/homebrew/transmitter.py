@@ -67,6 +67,8 @@ class Transmitter:
 
     def yield_slot(self, burst: Dmrd, now_s: float) -> list[Transmission]:
         """The air goes before us: a radio talks on a timeslot. Gives what we ended for it."""
+        if self._by_talkgroup and burst.private:
+            return []
         taken = Talkgroup(slot=burst.slot, talkgroup=burst.destination_id)
         yielded = [e for e in self._transmissions.values() if self._share(e.channel, taken)]
         for transmission in yielded:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 HELD_BACK_S = 0.09
 """A packet that is to be overtaken waits so long: one or two of the next ones pass it."""
 TWICE_WITHIN_S = 0.1
+APART_S = 1e-6
+"""Timers of one time run in any order."""
 
 
 class Disturbance:
@@ -37,7 +39,9 @@ class Disturbance:
         if self.loses():
             return
         now_s = asyncio.get_running_loop().time()
-        at_s = max(self._last_s, now_s + self._chance.uniform(0, self.delay_s))
+        at_s = now_s + self._chance.uniform(0, self.delay_s)
+        if self._last_s > now_s:
+            at_s = max(at_s, self._last_s + APART_S)
         if self._hits(self.reorder):
             self.held_back += 1
             at_s += HELD_BACK_S
@@ -59,7 +63,7 @@ class Disturbance:
 
     def _deliver(self, at_s: float, packet: bytes, deliver: Callable[[bytes], None]) -> None:
         loop = asyncio.get_running_loop()
-        if at_s <= loop.time():
+        if at_s <= loop.time() and not self._timers:
             deliver(packet)
             return
 

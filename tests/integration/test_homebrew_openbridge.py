@@ -18,8 +18,10 @@ from adapters.events import (
     KeyChannel,
     Malformed,
     Online,
+    PrivateTalk,
     Result,
     UnkeyChannel,
+    VoiceHeard,
 )
 from adapters.homebrew import wire
 from gateway.agents.build import radio_adapter
@@ -97,6 +99,32 @@ async def test_our_transmission_gives_way_to_a_talk_on_its_talkgroup_alone() -> 
         await asyncio.sleep(0.2)
         assert [h.ended_s is None for h in end.heard if h.talkgroup == 3102] == [True]
         await talk.release()
+
+
+async def test_private_calls_are_told_and_touch_no_talkgroup() -> None:
+    """Whom they call has the number of a talkgroup, on which we transmit."""
+    events: list[Event] = []
+    async with bridged(events) as (end, adapter):
+        key = KeyChannel(address="1/3101", transmission="t-1")
+        assert (await adapter.execute(key)).result is Result.DONE
+        group = end.talk(3101001, 3102)
+        calls = [end.talk(3101002, 3101, private=True), end.talk(3101003, 3102, private=True)]
+        await wait_until(lambda: len(of(events, PrivateTalk)) == 2)
+        await wait_until(lambda: of(events, FloorTaken))
+        for talk in (*calls, group):
+            await talk.release()
+        await wait_until(lambda: len(of(events, PrivateTalk)) == 4 and of(events, FloorIdle))
+        assert sorted((e.unit, e.to, e.active) for e in of(events, PrivateTalk)) == [
+            ("3101002", "3101", False),
+            ("3101002", "3101", True),
+            ("3101003", "3102", False),
+            ("3101003", "3102", True),
+        ]
+        assert [idle.address for idle in of(events, FloorIdle)] == ["1/3102"]
+        assert {heard.frame.transmission for heard in of(events, VoiceHeard)} == {
+            of(events, FloorTaken)[0].stream
+        }
+        assert end.heard[0].ended_s is None, "ours goes on"
 
 
 async def test_timeslot_2_is_not_there() -> None:

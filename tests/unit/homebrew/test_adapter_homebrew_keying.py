@@ -1,5 +1,7 @@
 """What we transmit, and how it is known again."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,6 +115,40 @@ def test_echoes_are_known_by_stream_by_our_id_and_by_the_source_for_a_while() ->
     assert echoes.cause_of(heard(2001), 100.2) == "t-1"
     assert echoes.cause_of(heard(2001), 100.3) is None, "the radio itself talks"
     assert echoes.cause_of(heard(7, stream=0xE0), 500) == "t-1"
+
+
+def test_a_private_call_is_no_echo_of_a_talkgroup() -> None:
+    echoes = Echoes(GATEWAY, 0.2)
+    echoes.began(a_transmission())
+    assert echoes.cause_of(dataclasses.replace(heard(2001), private=True), 0) is None
+    assert echoes.cause_of(dataclasses.replace(heard(7, stream=0xE0), private=True), 0) == "t-1"
+
+
+@given(st.lists(st.binary(min_size=27, max_size=27), min_size=6, max_size=6), st.integers(0, 15))
+def test_voice_goes_out_to_every_repeater_in_bursts_of_its_own(
+    spoken: list[bytes], color_code: int
+) -> None:
+    transmission = a_transmission()
+    jitter = transmission.open_voice(lambda: None)
+    for number, ambe in enumerate(spoken):
+        jitter.put(number, ambe, 0.0)
+    embedded = b""
+    for turn in range(-1, 6):  # the header is on the wire before there is any voice
+        transmission.prepare()
+        burst = wire.decode(transmission.burst(310001, color_code))
+        other = wire.decode(transmission.burst(310002, (color_code + 1) % 16))
+        assert isinstance(burst, wire.Dmrd)
+        assert isinstance(other, wire.Dmrd)
+        assert burst.stream_id == other.stream_id == 0xE0
+        if turn >= 0:
+            assert dmr.voice_of(burst.payload) == dmr.voice_of(other.payload) == spoken[turn]
+        assert burst.payload != other.payload or burst.frame is wire.Frame.VOICE_SYNC
+        if 1 <= burst.kind <= 4 and burst.frame is wire.Frame.VOICE:
+            embedded += dmr.embedded_fragment(burst.payload)
+        transmission.sequence += 1
+        transmission.due_s += 0.06
+    control = dmr.LinkControl(destination_id=3101, source_id=2001)
+    assert dmr.decode_embedded(embedded) == control
 
 
 def test_the_memory_of_echoes_is_bounded() -> None:

@@ -180,6 +180,20 @@ timeline:
             await session.get(cameras[0]["url"])
 
 
+async def test_the_network_of_a_repeater_on_the_timeline(master: PlainMaster) -> None:
+    more = """
+timeline:
+  - {action: duplicate, repeater: 460012, ratio: 0.25}
+  - {action: reorder, repeater: 460012, ratio: 0.5}
+  - {action: delay, repeater: 460012, seconds: 0.2}
+"""
+    async with District(read(master, more)) as district:
+        await district.run_timeline()
+        network = district.repeaters[460012].network
+        assert (network.duplicate, network.reorder, network.delay_s) == (0.25, 0.5, 0.2)
+        assert (network.loss, district.repeaters[460011].network.delay_s) == (0, 0)
+
+
 async def test_timeline_repeats_and_survives_a_busy_channel(master: PlainMaster) -> None:
     more = """
 timeline:

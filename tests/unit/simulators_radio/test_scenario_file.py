@@ -82,6 +82,10 @@ def test_a_good_file() -> None:
             "d.yaml:3:24: zello[0].phones[1].name: x is used twice",
         ),
         ("timeline:\n- {action: plug, repeater: 5}", "d.yaml:2:18: timeline[0].repeater: there is"),
+        (
+            "timeline:\n- {action: duplicate, repeater: 5, active: true}",
+            "d.yaml:2:3: timeline[0]: duplicate takes",
+        ),
         ("timeline:\n- {action: dance}", "d.yaml:2:4: timeline[0].action: input should be"),
         ("timeline:\n- {action: talk, radio: 5}", "d.yaml:2:3: timeline[0]: talk takes"),
         ("timeline:\n- {action: vanish, slot: 1, radio: 5}", "d.yaml:2:3: timeline[0]: vanish"),
