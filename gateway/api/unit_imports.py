@@ -25,7 +25,7 @@ from registry.unit_import import UnitReport
 
 router = APIRouter(tags=["radio"])
 
-MAX_BYTES = 20 * 1024 * 1024
+MAX_BYTES = 15 * 1024 * 1024
 MAX_REPORTED = 10_000
 """Reasons that a job's report lists; it counts all refused rows."""
 
