@@ -21,6 +21,7 @@ from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
 from gateway.agents.cameras import Cameras
 from gateway.agents.fleet import Fleet
+from gateway.agents.system_states import SystemStates
 from gateway.api.background import Jobs
 from gateway.api.context import Context
 from gateway.api.services import Services
@@ -98,6 +99,7 @@ async def stage(
             jobs=Jobs(database),
             nudge=lambda: nudges.append(True),
             systems={},
+            system_states=SystemStates(bus, presence),
             fleet=Fleet(),
             rounds=None,
             history=journal_store,
