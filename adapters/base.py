@@ -54,6 +54,7 @@ class Capability(enum.StrEnum):
     PTZ = "ptz"
     KEY = "key"
     TEXT = "text"
+    LOCATION = "location"
     VOICE = "voice"
 
 
@@ -202,8 +203,8 @@ class Adapter(abc.ABC):
 
         frames: all carry that transmission, in a codec of `RadioTraits.voice`; others are passed
         over. They come as they are heard, so late, lost, twice or out of order: the adapter
-        puts them in order and keeps the time. Returns when they end, or the transmission does;
-        that is not an error, nor is a transmission that is not there. Neither ending nor
-        cancelling this unkeys.
+        puts them in order and keeps the time. Returns when they end, or, from the first of them
+        on, when the transmission does; that is not an error, nor is a transmission that is not
+        there. Neither ending nor cancelling this unkeys.
         """
         raise NotSupported("this kind of system takes no voice")

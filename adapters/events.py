@@ -470,6 +470,17 @@ class SendText(Command):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SendLocation(Command):
+    """Show a place to those on a channel. longitude_deg, latitude_deg: WGS-84. accuracy_m: 0 if
+    unknown. place: street address, empty if unknown."""
+
+    longitude_deg: float
+    latitude_deg: float
+    accuracy_m: float = 0.0
+    place: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class MovePtz(Command):
     """Continuous movement. pan, tilt, zoom: -1..1 of full speed; stops after duration_ms."""
 

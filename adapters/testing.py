@@ -43,6 +43,7 @@ from adapters.events import (
     Result,
     RtspSource,
     Scope,
+    SendLocation,
     SendText,
     UnkeyChannel,
     VoiceFrame,
@@ -360,6 +361,9 @@ class AdapterContract(abc.ABC):
                     text = SendText(address=peer.channels[0], text="测试 test")
                     outcome = await run.adapter.execute(text)
                     assert outcome.result is Result.DONE, outcome
+                if Capability.LOCATION in declared:
+                    outcome = await run.adapter.execute(_somewhere(peer.channels[0]))
+                    assert outcome.result is Result.DONE, outcome
 
         self._with(check)
 
@@ -472,6 +476,10 @@ class AdapterContract(abc.ABC):
         return [repr(settings), repr(run.events)]
 
 
+def _somewhere(address: str) -> SendLocation:
+    return SendLocation(address=address, longitude_deg=123.43, latitude_deg=41.8)
+
+
 def _attempts(adapter: Adapter) -> dict[Capability, Callable[[], Coroutine[Any, Any, object]]]:
     """How each capability is asked for."""
 
@@ -494,6 +502,7 @@ def _attempts(adapter: Adapter) -> dict[Capability, Callable[[], Coroutine[Any, 
         Capability.PTZ: executes(MovePtz(address="1")),
         Capability.KEY: executes(KeyChannel(address="1", transmission="t")),
         Capability.TEXT: executes(SendText(address="1", text="t")),
+        Capability.LOCATION: executes(_somewhere("1")),
         Capability.VOICE: lambda: adapter.send_voice(no_frames()),
     }
 

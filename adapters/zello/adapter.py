@@ -16,7 +16,15 @@ from adapters.errors import (
     Unreachable,
     reason_of,
 )
-from adapters.events import DONE, Command, KeyChannel, Outcome, SendText, UnkeyChannel
+from adapters.events import (
+    DONE,
+    Command,
+    KeyChannel,
+    Outcome,
+    SendLocation,
+    SendText,
+    UnkeyChannel,
+)
 from adapters.zello.link import Link
 from adapters.zello.session import Session
 from adapters.zello.settings import ZelloSettings
@@ -29,7 +37,9 @@ CLOSE_S = 1.0
 class ZelloAdapter(Adapter):
     """Zello channels through the account of the gateway. A channel's address is its name."""
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.KEY, Capability.TEXT})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.KEY, Capability.TEXT, Capability.LOCATION}
+    )
     traits: ClassVar[RadioTraits] = RadioTraits(
         granting=Granting.ASKS,
         can_tell=True,
@@ -67,9 +77,10 @@ class ZelloAdapter(Adapter):
         raise failure
 
     async def execute(self, command: Command) -> Outcome:
-        """Key, unkey, send a text. Raises: Unreachable while there is no connection; TimedOut."""
-        if not isinstance(command, KeyChannel | UnkeyChannel | SendText):
-            raise NotSupported("a Zello channel can be keyed, unkeyed and sent texts")
+        """Key, unkey, send a text or a place. Raises: Unreachable while there is no connection;
+        TimedOut."""
+        if not isinstance(command, KeyChannel | UnkeyChannel | SendText | SendLocation):
+            raise NotSupported("a Zello channel can be keyed, unkeyed, sent texts and places")
         session = self._session
         if session is None:
             raise Unreachable("not connected", device=self.settings.endpoint)
@@ -78,6 +89,8 @@ class ZelloAdapter(Adapter):
                 return await session.key(command)
             case SendText():
                 return await session.send_text(command)
+            case SendLocation():
+                return await session.send_location(command)
         await session.unkey(command.transmission)
         return DONE
 

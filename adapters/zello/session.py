@@ -5,6 +5,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import aiohttp
 
@@ -27,8 +28,10 @@ from adapters.events import (
     Online,
     Outcome,
     Result,
+    SendLocation,
     SendText,
     TextMessage,
+    UnitLocation,
 )
 from adapters.zello import wire
 from adapters.zello.incoming import IncomingStreams
@@ -72,6 +75,7 @@ class Session:
         self._addresses = {channel.casefold(): channel for channel in channels}
         self._spelling = {channel: channel for channel in channels}
         self._health: dict[str, tuple[str, str]] = {}
+        self._refused: dict[str, dict[str, str]] = {}
         self._misconfigured: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failure: AdapterError | None = None
@@ -184,6 +188,18 @@ class Session:
                         text=message.text,
                     )
                 )
+            case wire.LocationReceived() if not message.private_to and not self._is_me(
+                message.sender
+            ):
+                self._emit(
+                    UnitLocation(
+                        at=now(),
+                        unit=message.sender,
+                        longitude_deg=message.longitude_deg,
+                        latitude_deg=message.latitude_deg,
+                        site=message.place,
+                    )
+                )
             case wire.ServerError():
                 self._note_error(message.error)
 
@@ -226,7 +242,7 @@ class Session:
             self._spelling[address] = status.channel
         if status.online:
             self._misconfigured.discard(address)
-            if self._health.get(address, ("", ""))[0] != "degraded":  # only a text mends that
+            if self._health.get(address, ("", ""))[0] != "degraded":  # what is taken again mends it
                 self._tell_health(address, "ok")
             return
         self._report(self._incoming.channel_lost(address, now()))
@@ -280,18 +296,41 @@ class Session:
             reason = f"a text may have {wire.TEXT_LIMIT_BYTES} bytes"
             return Outcome(result=Result.REFUSED, reason=reason)
 
-        def answered(response: wire.Response) -> None:
-            if response.error:
-                reason = f"texts are refused: {response.error}"
-                self._tell_health(command.address, "degraded", reason)
-            elif self._health.get(command.address, ("", ""))[0] == "degraded":
-                self._tell_health(command.address, "ok")
-
         await self._link.ask(
             lambda seq: wire.encode_text_message(seq=seq, channel=channel, text=command.text),
-            answered,
+            partial(self._answered, command.address, "texts"),
         )
         return DONE
+
+    async def send_location(self, command: SendLocation) -> Outcome:
+        """Show a place on the channel; `done` once it is written, as with a text."""
+        channel = self._spelling.get(command.address)
+        if channel is None:
+            return self._unknown(command.address)
+        await self._link.ask(
+            lambda seq: wire.encode_location(
+                seq=seq,
+                channel=channel,
+                longitude_deg=command.longitude_deg,
+                latitude_deg=command.latitude_deg,
+                accuracy_m=command.accuracy_m,
+                place=command.place,
+            ),
+            partial(self._answered, command.address, "places"),
+        )
+        return DONE
+
+    def _answered(self, address: str, what: str, response: wire.Response) -> None:
+        """A channel that refuses one kind is degraded until it takes that kind again."""
+        refused = self._refused.setdefault(address, {})
+        if response.error:
+            refused[what] = f"{what} are refused: {response.error}"
+        else:
+            refused.pop(what, None)
+        if refused:
+            self._tell_health(address, "degraded", "; ".join(refused.values()))
+        elif self._health.get(address, ("", ""))[0] == "degraded":
+            self._tell_health(address, "ok")
 
     def _unknown(self, address: str) -> Outcome:
         reason = f"{address!r} is not among the channels of this connection"

@@ -7,6 +7,7 @@ text messages; audio is in binary messages of big-endian fields.
 import base64
 import dataclasses
 import json
+import math
 import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -53,6 +54,7 @@ class ChannelStatus:
     online: bool
     users_online: int = 0
     texting_supported: bool = True
+    locations_supported: bool = True
     error: str = ""
     error_type: str = ""
 
@@ -85,6 +87,20 @@ class TextReceived:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LocationReceived:
+    """on_location. place: the street address, which the API's table calls ``formatted_address`` and
+    its example ``rgl``. accuracy_m: 0 where it is not said."""
+
+    channel: str
+    sender: str
+    longitude_deg: float
+    latitude_deg: float
+    accuracy_m: float = 0.0
+    place: str = ""
+    private_to: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServerError:
     """on_error, or an error that answers no command."""
 
@@ -93,7 +109,7 @@ class ServerError:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class OtherEvent:
-    """An event that is of no use here: images, locations, transcriptions, and new ones."""
+    """An event that is of no use here: images, transcriptions, and new ones."""
 
     command: str
 
@@ -104,6 +120,7 @@ ServerMessage = (
     | StreamStarted
     | StreamStopped
     | TextReceived
+    | LocationReceived
     | ServerError
     | OtherEvent
 )
@@ -180,6 +197,7 @@ def _decode_event(command: str, document: dict[str, Any]) -> ServerMessage:
                 online=_text(document, "status", required=True) == "online",
                 users_online=_integer(document, "users_online", default=0),
                 texting_supported=document.get("texting_supported") is not False,
+                locations_supported=document.get("locations_supported") is not False,
                 error=_text(document, "error"),
                 error_type=_text(document, "error_type"),
             )
@@ -188,6 +206,16 @@ def _decode_event(command: str, document: dict[str, Any]) -> ServerMessage:
                 channel=_text(document, "channel", required=True),
                 sender=_text(document, "from", required=True),
                 text=_text(document, "text", required=True),
+                private_to=_recipient(document),
+            )
+        case "on_location":
+            return LocationReceived(
+                channel=_text(document, "channel", required=True),
+                sender=_text(document, "from", required=True),
+                longitude_deg=_number(document, "longitude", 180.0),
+                latitude_deg=_number(document, "latitude", 90.0),
+                accuracy_m=_number(document, "accuracy", math.inf, default=0.0),
+                place=_text(document, "formatted_address") or _text(document, "rgl"),
                 private_to=_recipient(document),
             )
         case "on_error":
@@ -222,6 +250,15 @@ def _integer(document: dict[str, Any], name: str, *, default: int | None = None)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_ID:
         return value
     raise MalformedMessageError("not a whole number of 32 bits", f"$.{name}")
+
+
+def _number(
+    document: dict[str, Any], name: str, most: float, *, default: float | None = None
+) -> float:
+    value = document.get(name, default)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= most:
+        return float(value)
+    raise MalformedMessageError("not a number that it can be", f"$.{name}")
 
 
 def _recipient(document: dict[str, Any]) -> str:
@@ -294,6 +331,26 @@ def encode_stop_stream(*, seq: int, channel: str, stream_id: int) -> str:
 
 def encode_text_message(*, seq: int, channel: str, text: str) -> str:
     return _command("send_text_message", seq, channel=channel, text=text)
+
+
+def encode_location(
+    *,
+    seq: int,
+    channel: str,
+    longitude_deg: float,
+    latitude_deg: float,
+    accuracy_m: float = 0.0,
+    place: str = "",
+) -> str:
+    return _command(
+        "send_location",
+        seq,
+        channel=channel,
+        latitude=latitude_deg,
+        longitude=longitude_deg,
+        accuracy=accuracy_m,
+        **({"formatted_address": place} if place else {}),
+    )
 
 
 def encode_audio(stream_id: int, opus: bytes) -> bytes:
