@@ -3,6 +3,7 @@ import { Api } from './api/api'
 import { EventStream } from './api/stream'
 import type { Point } from './api/types'
 import { createEventLog, type EventLog } from './events/log'
+import { createDuty, type Duty } from './live/duty'
 import { createPatrol, type Patrol } from './live/patrol'
 import { createPurpose, type Purpose } from './live/purpose'
 import { createWall, type Wall } from './live/wall'
@@ -24,6 +25,7 @@ export interface Console {
   events: EventLog
   wall: Wall
   patrol: Patrol
+  duty: Duty
   purpose: Purpose
   abilities: () => Promise<Abilities>
   /** The camera that is being dragged; from: the place it stands in, null for the list. */
@@ -44,17 +46,18 @@ export function createConsole(): Console {
   const wall = createWall()
   stream.on('point', (data) => void applyStatus(wall.state.places, data as StatusMessage))
   const patrol = createPatrol()
+  const duty = createDuty(api, patrol)
   const purpose = createPurpose(sessionStorage)
   let detected: Promise<Abilities> | null = null
   const abilities = () => (detected ??= detectAbilities())
   session.onEnd(() => {
     stream.close()
     patrol.stop()
-    for (const part of [organizations, pointNames, radio, events, wall, purpose]) part.clear()
+    for (const part of [organizations, pointNames, radio, events, wall, duty, purpose]) part.clear()
   })
   const pointDrag = reactive<Console['pointDrag']>({ point: null, from: null })
   const parts = { api, session, stream, organizations, pointNames, radio, events }
-  return { ...parts, wall, patrol, purpose, abilities, pointDrag }
+  return { ...parts, wall, patrol, duty, purpose, abilities, pointDrag }
 }
 
 export function provideConsole(app: App, console: Console): void {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Problem } from '@/api/problem'
 import type { Point, Polygon, Tour } from '@/api/types'
+import { createDuty } from '@/live/duty'
 import { loadPoints } from '@/live/loadPoints'
 import { createPatrol } from '@/live/patrol'
 import { afterClick, drawable } from '@/live/polygons'
@@ -21,6 +22,7 @@ describe('patrol', () => {
     name: 'night',
     organization: { id: 'o', path: 'o', name: 'O' },
     dwell_s: 10,
+    on_duty: false,
     groups: groups.map((points, index) => ({ name: `g${index}`, points, hidden: 0 })),
     hidden: 0,
   })
@@ -71,6 +73,51 @@ describe('patrol', () => {
     const patrol = createPatrol()
     patrol.start(tour(['a']), seen)
     expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
+describe('duty', () => {
+  const tour = (id: string, on_duty: boolean, points = ['a']) =>
+    ({ id, on_duty, dwell_s: 10, groups: [{ name: 'g', points, hidden: 0 }] }) as Tour
+
+  function make(...tours: Tour[]) {
+    const patrol = createPatrol()
+    const api = { tours: () => Promise.resolve(tours), point: (id: string) => Promise.resolve(point(id)) }
+    return { patrol, tours, duty: createDuty(api, patrol) }
+  }
+
+  it('stands first, and is offered until it runs', async () => {
+    const { duty, patrol } = make(tour('day', false), tour('night', true), tour('gates', true))
+    await duty.load()
+    expect(duty.tours.value.map(({ id }) => id)).toEqual(['night', 'gates', 'day'])
+    const first = duty.offered.value
+    expect(first?.id).toBe('night')
+    expect(first && (await duty.begin(first))).toBe(true)
+    expect([patrol.state.tour?.id, duty.offered.value?.id]).toEqual(['night', 'gates'])
+    patrol.stop()
+    expect(duty.offered.value?.id).toBe('night')
+  })
+
+  it('is put off until it comes on duty anew', async () => {
+    const { duty, tours } = make(tour('night', true))
+    await duty.load()
+    duty.putOff(tours[0]!)
+    await duty.load()
+    expect(duty.offered.value).toBeNull()
+    tours[0] = tour('night', false)
+    await duty.load()
+    tours[0] = tour('night', true)
+    await duty.load()
+    expect(duty.offered.value?.id).toBe('night')
+    duty.clear()
+    expect([duty.offered.value, duty.tours.value]).toEqual([null, []])
+  })
+
+  it('does not run where no camera is seen', async () => {
+    const { duty, patrol } = make(tour('night', true, []))
+    await duty.load()
+    expect(await duty.begin(duty.tours.value[0]!)).toBe(false)
+    expect(patrol.state.tour).toBeNull()
   })
 })
 

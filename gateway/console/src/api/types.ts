@@ -102,6 +102,8 @@ export interface Tour {
   name: string
   organization: OrganizationRef
   dwell_s: number
+  /** Whether it is to be watched now. */
+  on_duty: boolean
   groups: { name: string; points: string[]; hidden: number }[]
   hidden: number
 }
