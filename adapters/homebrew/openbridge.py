@@ -17,7 +17,6 @@ from adapters.homebrew.settings import HomebrewSettings
 from adapters.homebrew.sign_in import Peer, Repeater
 from adapters.homebrew.station import Station
 
-
 _UNIT = 1 << 24
 """Above all ids, so that a unit and a talkgroup of the same number are two places."""
 
