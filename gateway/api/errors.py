@@ -97,17 +97,22 @@ def problem_of(error: Exception) -> Problem:
         case NotAcceptable():
             return Problem(status=406, detail=error.message)
         case RequestValidationError():
-            return invalid(
-                (
-                    ".".join(str(part) for part in each["loc"][1:]) or str(each["loc"][0]),
-                    each["msg"],
-                )
-                for each in error.errors()
-            )
+            return invalid(map(_located, error.errors()))
         case HTTPException():
             detail = str(error.detail)
             return Problem(status=error.status_code, detail=detail, headers=error.headers or {})
     return Problem(status=500, detail="something went wrong here; it was written to the log")
+
+
+def _located(wrong: Mapping[str, Any]) -> tuple[str, str]:
+    """Field and reason of what a body or query has wrong."""
+    where, *path = wrong["loc"]
+    if wrong["type"] == "json_invalid":
+        return str(where), f"no JSON near character {path[0]}: {wrong['ctx']['error']}"
+    if wrong["type"] == "too_long" and isinstance(wrong["input"], str):
+        # A text that is looked at before its length is counted as a list.
+        return ".".join(map(str, path)), f"must be at most {wrong['ctx']['max_length']} characters"
+    return ".".join(map(str, path)) or str(where), wrong["msg"]
 
 
 def invalid(reasons: Iterable[tuple[str, str]]) -> Problem:

@@ -37,6 +37,10 @@ MAX_REPORTED = 10_000
 REPORT_EVERY_S = 0.5
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _NO_FILE = {
+    "en": "must be sent, as the form field file",
+    "zh": "必须上传，表单字段名为 file",
+}
+_NOT_KEPT = {
     "en": "must be sent, as nothing is kept here of an import with this Idempotency-Key",
     "zh": "必须上传：此处没有保存该 Idempotency-Key 的导入文件",
 }
@@ -92,10 +96,11 @@ async def import_points(
             key = idempotency_key
             known = await context.database.read(lambda c: jobs.find(c, principal, "import", key))
         if arrived is None and known is None:
-            raise Invalid.at("file", _NO_FILE[language])
+            why = _NO_FILE if idempotency_key is None else _NOT_KEPT
+            raise Invalid.at("file", why[language])
         kept = known is not None and folders.of(known.id).is_complete
         if arrived is None and known is not None and known.interrupted and not kept:
-            raise Invalid.at("file", _NO_FILE[language])
+            raise Invalid.at("file", _NOT_KEPT[language])
         job, fresh = await running.open(
             principal, "import", idempotency_key, resume=kept or arrived is not None
         )

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from registry.exchange.columns import read_header
 from registry.exchange.records import MAX_COLUMNS, Block, FileRefused, in_blocks
+from registry.exchange.row_values import NoPoint
 from registry.identity import parse_id
 
 _BLOCK = 1 << 18
@@ -75,8 +76,8 @@ def _position(geometry: Any) -> tuple[Any, Any]:
         coordinates = geometry.get("coordinates")
         if isinstance(coordinates, list) and len(coordinates) >= 2:
             return coordinates[0], coordinates[1]
-    shown = geometry.get("type") if isinstance(geometry, Mapping) else geometry
-    return f"geometry {shown}", f"geometry {shown}"
+    # Once is enough to say it.
+    return NoPoint(str(geometry.get("type") if isinstance(geometry, Mapping) else geometry)), None
 
 
 class _Buffer:

@@ -14,6 +14,14 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "not_a_number": ("is no number", "不是数字"),
     "not_whole": ("is no whole number", "不是整数"),
     "out_of_range": ("must be {low} to {high}", "必须在 {low} 到 {high} 之间"),
+    "swapped": (
+        "must be {low} to {high}; longitude and latitude may have changed places",
+        "必须在 {low} 到 {high} 之间，经度和纬度可能填反了",
+    ),
+    "no_point": (
+        "is no geometry of a point: a Point with two coordinates is expected",
+        "不是点：几何类型应为 Point，并有两个坐标",
+    ),
     "not_a_choice": ("must be one of {choices}", "必须是以下之一：{choices}"),
     "not_a_date": ("is no date such as 2024-05-01", "不是日期，应如 2024-05-01"),
     "not_a_region": ("is no region of GB/T 2260", "不是 GB/T 2260 行政区划代码"),

@@ -59,6 +59,17 @@ _SCIENTIFIC = re.compile(r"[0-9](\.[0-9]+)?[eE]\+?[0-9]{2}")
 _DATE = re.compile(r"([0-9]{4})[-/.年]?([0-9]{1,2})[-/.月]?([0-9]{1,2})日?([ T].*)?")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class NoPoint:
+    """What stands for longitude and latitude where a geometry is none of a point. kind: its own
+    word for what it is."""
+
+    kind: str
+
+    def __str__(self) -> str:
+        return self.kind
+
+
 class CellRefused(Exception):
     """reason: a key of `reasons.TEXTS`. details: what its sentence needs."""
 
@@ -77,6 +88,8 @@ def read_cell(field: str, cell: Any) -> Any:
         raise CellRefused("formula")
     if isinstance(cell, ErrorCell):
         raise CellRefused("error_cell")
+    if isinstance(cell, NoPoint):
+        raise CellRefused("no_point")
     if field == "attributes" and isinstance(cell, dict):
         return _attributes(cell)
     if field == "code":
@@ -141,7 +154,8 @@ def _degrees(most: int) -> Callable[[str], float]:
     def read(text: str) -> float:
         value = _number(text)
         if not -most <= value <= most:
-            raise CellRefused("out_of_range", low=-most, high=most)
+            swapped = most < 180 and abs(value) <= 180
+            raise CellRefused("swapped" if swapped else "out_of_range", low=-most, high=most)
         return value
 
     return read

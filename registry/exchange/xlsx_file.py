@@ -105,7 +105,9 @@ def read_xlsx(path: Path, names: Naming = names_of_points) -> Iterator[Block]:
     except _UNREADABLE as error:
         if isinstance(error, FileRefused):
             raise
-        raise FileRefused("no_workbook", why=error) from None
+        no_archive = "no ZIP archive", "不是 ZIP 压缩包"
+        why = no_archive if isinstance(error, zipfile.BadZipFile) else error
+        raise FileRefused("no_workbook", why=why) from None
     if not any(name.startswith("xl/worksheets/") for name in parts):
         raise FileRefused("no_sheets")
     small = all(

@@ -184,6 +184,20 @@ async def test_wrong_bodies_are_located(
 
 
 @ON_SQLITE
+async def test_what_is_no_json_is_located(core_api: CoreApi) -> None:
+    ask = await core_api.sign_in("admin")
+    headers = {"Authorization": f"Bearer {ask.token}", "Content-Type": "application/json"}
+    url = f"{core_api.url}{PREFIX}/points"
+    async with core_api.session.post(url, data=b'{"name": }', headers=headers) as answer:
+        assert answer.status == 422
+        (wrong,) = (await answer.json())["errors"]
+    assert wrong["field"] == "body"
+    assert wrong["reason"].startswith("no JSON near character 9")
+    long = await ask("GET", "/points", q="a" * 101)
+    assert long.body["errors"] == [{"field": "q", "reason": "must be at most 100 characters"}]
+
+
+@ON_SQLITE
 async def test_a_null_where_none_is_allowed_is_located(core_api: CoreApi) -> None:
     ask = await core_api.sign_in("admin")
     made = await create(ask)

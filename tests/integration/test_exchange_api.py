@@ -134,6 +134,17 @@ async def test_what_is_no_file_of_points_fails_the_job(core_api: CoreApi, api: C
 
 
 @ON_SQLITE
+async def test_a_file_that_was_not_sent_is_asked_for(core_api: CoreApi, api: CoreApi) -> None:
+    ask = await signed_in(core_api, api, "admin")
+    own = {"Authorization": f"Bearer {ask.token}"}
+    url = f"{api.url}/api/v1/points/import?organization=d"
+    for headers, why in ((own, "form field"), ({**own, "Idempotency-Key": "k"}, "nothing is kept")):
+        async with api.session.post(url, headers=headers) as response:
+            assert response.status == 422
+            assert why in (await response.json())["errors"][0]["reason"]
+
+
+@ON_SQLITE
 async def test_who_may_not_import_is_told_so(core_api: CoreApi, api: CoreApi) -> None:
     for name, organization, file, status in (
         ("viewer", "d/s1/w1", "a.csv", 403),

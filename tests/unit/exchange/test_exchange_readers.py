@@ -16,7 +16,7 @@ from registry.exchange import records as rows
 from registry.exchange import xlsx_file
 from registry.exchange.files import FORMATS, Format, format_of, read_records
 from registry.exchange.records import FileRefused, Record
-from registry.exchange.row_values import FORMULA, ErrorCell
+from registry.exchange.row_values import FORMULA, ErrorCell, NoPoint
 
 
 def read(path: Path, content: bytes | str, kind: Format = "csv") -> list[Record]:
@@ -384,7 +384,7 @@ def test_geojson(tmp_path: Path) -> None:
     assert records[0].headers == ("id", "name", "longitude", "latitude")
     assert records[0].cells == (None, "a" * 400_000, 123.5, 41.5)
     assert records[1].cells == (None, None, None, None)
-    assert records[2].cells == (None, None, "geometry Polygon", "geometry Polygon")
+    assert records[2].cells == (None, None, NoPoint("Polygon"), None)
 
 
 def test_features_of_different_properties_stand_below_the_same_header(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from registry.exchange.coordinates import (
 )
 from registry.exchange.reasons import FILE_TEXTS, TEXTS, Refusal, language_of, refuse
 from registry.exchange.records import FileRefused
-from registry.exchange.row_values import FORMULA, CellRefused, read_cell
+from registry.exchange.row_values import FORMULA, CellRefused, ErrorCell, NoPoint, read_cell
 from registry.point_rules import EDITABLE, clean
 
 NEAR_DEG = 1e-9
@@ -162,6 +162,10 @@ def test_a_row_of_an_upload_program() -> None:
         ("longitude", "east", "not_a_number"),
         ("longitude", "nan", "not_a_number"),
         ("longitude", "181", "out_of_range"),
+        ("latitude", "123.4", "swapped"),
+        ("latitude", "181", "out_of_range"),
+        ("longitude", NoPoint("Polygon"), "no_point"),
+        ("name", ErrorCell("#REF!"), "error_cell"),
         ("category", "4", "not_a_choice"),
         ("ownership", "mine", "not_a_choice"),
         ("channel", "0", "out_of_range"),
