@@ -64,6 +64,7 @@ class JitterBuffer:
         self._wants_more = False
         self._filled: OrderedDict[int, None] = OrderedDict()
         self._calm = 0
+        self._most_spare = self._since_measured = 0
         self._last = b""
         self._fills = 0
         self._end: int | None = None
@@ -203,12 +204,21 @@ class JitterBuffer:
         """Skip a burst where for long there was always more at hand than was needed."""
         assert self._next is not None
         spare = self._newest + 1 - self._next
+        self._measure(spare)
         self._calm = self._calm + 1 if spare > SHALLOWEST else 0
         if self._calm >= CALM_BURSTS:
             if self._waiting.pop(self._next, None) is not None:
                 self.counts.skipped += 1
             self._next += 1
             self._shrink()
+
+    def _measure(self, spare: int) -> None:
+        """A sender whose clock is slow uses up what was waited; then it is waited no longer."""
+        self._most_spare = max(self._most_spare, spare)
+        self._since_measured += 1
+        if self._since_measured >= CALM_BURSTS:
+            self.depth = max(SHALLOWEST, min(self.depth, self._most_spare))
+            self._most_spare = self._since_measured = 0
 
     def _shrink(self) -> None:
         self.depth = max(self.depth - 1, SHALLOWEST)

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -185,6 +186,25 @@ def test_a_calm_network_makes_it_shorter_again() -> None:
     assert played.voice[-1] == count - 1
     gaps = [b - a for a, b in itertools.pairwise(played.voice[20:])]
     assert max(gaps) == 2, "it shrinks by one burst at a time"
+
+
+@pytest.mark.parametrize("pace", [0.997, 1.003])
+def test_a_sender_whose_clock_is_wrong_is_followed(pace: float) -> None:
+    count = 3_000
+    arrivals = [(number * BURST_S * pace, number) for number in range(count)]
+    buffer = JitterBuffer()
+    played = play(buffer, arrivals, phase_s=0.01, pulls=int(count * pace))
+    amiss = count * abs(1 - pace) + 2
+    assert count - len(played.voice) <= amiss + 2
+    counts = buffer.counts
+    assert counts.repeated + counts.silent <= amiss
+    assert buffer.depth <= 2
+    spread = [
+        at_s - number * BURST_S * pace
+        for at_s, number in zip(played.at_s, played.numbers, strict=True)
+        if number is not None
+    ]
+    assert 0 <= min(spread) <= max(spread) < 0.25
 
 
 def test_after_a_stall_it_goes_on_with_what_is_newest() -> None:
