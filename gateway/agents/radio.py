@@ -76,6 +76,7 @@ class RadioAgent:
             outbox=outbox,
             say=self._say_of_system,
             habit_file=outbox.path.with_suffix(".habit.json") if outbox is not None else None,
+            unregistered=self.unregistered,
         )
         self._leases = Leases()
         self._expiry: asyncio.TimerHandle | None = None

@@ -6,11 +6,13 @@ What an agent at a site loses, nobody at the gateway would see otherwise: its lo
 import asyncio
 import contextlib
 import dataclasses
+import heapq
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -29,6 +31,8 @@ LOSING_FOR_S = 600.0
 """An episode of losing occurrences is over when none was lost for so long."""
 WAITS_LONG_S = 600.0
 KEEP_EVERY_S = 900.0
+MOST_UNREGISTERED = 200
+"""Addresses that a state names, those with the most events; the agent itself counts more."""
 
 SILENT = "silent"
 LOSING = "outbox_losing"
@@ -53,6 +57,7 @@ class SystemHealth:
     """Of one system. say: publishes an event of the system, kept like any occurrence.
 
     habit_file: where what is usual for the system is kept between lives; None for nowhere.
+    unregistered: how much was heard on addresses that nobody registered.
     """
 
     def __init__(
@@ -65,10 +70,12 @@ class SystemHealth:
         say: Callable[[str, dict[str, Any]], None],
         habit_file: Path | None = None,
         wall_s: Callable[[], float] = time.time,
+        unregistered: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.topic = bus.topics.org("systems", "state", org, system_id)
         self._bus, self._system_id, self._outbox, self._say = bus, system_id, outbox, say
         self._file, self._wall_s = habit_file, wall_s
+        self._unregistered = unregistered
         self._now_s = asyncio.get_running_loop().time
         self._habit = _load(habit_file)
         self._state, self._reason, self._since = "unknown", "", _now()
@@ -204,6 +211,12 @@ class SystemHealth:
                 "late": outbox.counters.late,
                 "fault": outbox.fault,
             },
+            "unregistered": [
+                {"address": address, "events": events}
+                for address, events in heapq.nlargest(
+                    MOST_UNREGISTERED, self._unregistered.items(), key=lambda each: each[1]
+                )
+            ],
         }
 
     # --- habit ----------------------------------------------------------------------------------

@@ -50,6 +50,14 @@ class SystemStates:
         shown = {name: said.get(name, default) for name, default in NO_STATE.items()}
         return {**shown, "node": node, "clock_offset_s": self.clock_offset_s(node)}
 
+    def unregistered(self, system_id: str) -> dict[str, int]:
+        """What its agent heard on addresses that nobody registered; nothing while there is none."""
+        _, said = self._states.get(system_id, ("", {}))
+        if not self._presence.believes(str(said.get("node")), str(said.get("epoch"))):
+            return {}
+        heard = said.get("unregistered") or []
+        return {str(each["address"]): int(each["events"]) for each in heard}
+
     def all(self) -> dict[str, dict[str, Any]]:
         """Of every system that an agent runs now."""
         states = {system_id: self.state(system_id) for system_id in sorted(self._states)}

@@ -222,12 +222,14 @@ async def unregistered(
     services: CurrentServices,
     principal: CurrentPrincipal,
 ) -> Response:
-    """Channels heard on this node that nobody registered, by their address."""
+    """Channels that were heard and that nobody registered, by their address; of a system that
+    another node runs, those most heard."""
     system = await context.database.read(lambda c: systems.get(c, principal, system_id))
     require(principal, INTEGRATE, system.organization.path)
     agent = services.systems.get(system.id)
-    heard = sorted(agent.unregistered.items()) if agent else []
-    items = [{"address": address, "events": count} for address, count in heard]
+    states = services.system_states
+    known = agent.unregistered if agent else states.unregistered(system.id) if states else {}
+    items = [{"address": address, "events": count} for address, count in sorted(known.items())]
     return answer({"items": items, "next": None, "total": len(items)})
 
 

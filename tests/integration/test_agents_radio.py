@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -213,7 +214,11 @@ async def test_what_nobody_registered_is_counted_within_bounds(stations: Open) -
             taken = FloorTaken(at=now(), address=address, stream="s", talker="1", hold_s=3.0)
             station.script.say(taken)
         station.script.say(taken)
+        station.script.say(dataclasses.replace(taken, address="1005"))
         assert len(station.agent.unregistered) == 1000
+        station.agent.health.look()
+        said = station.agent.health._shown()["unregistered"]
+        assert (len(said), said[0]) == (200, {"address": "1005", "events": 2})
 
 
 async def test_an_emergency_that_a_dispatcher_ended_stays_ended_while_its_talk_goes_on(

@@ -78,3 +78,21 @@ async def test_a_topic_that_is_none_of_ours_is_not_shown(stage: Any) -> None:
     stage.agent.publish('hutong/v1/org/systems/state/d/a"b', b'{"node": "agent"}')
     await wait_until(lambda: bus.counters.unreadable == before + 1)
     assert states.all() == {}
+
+
+async def test_what_another_node_hears_and_nobody_registered(stage: Any) -> None:
+    integrator, dispatcher = await stage.caller("integrator"), await stage.caller("dispatcher")
+    system_id = (await system_of(stage, integrator)).body["id"]
+    path = f"/systems/{system_id}/unregistered"
+    assert (await integrator("GET", path)).body["items"] == []
+    heard = [{"address": "1/77", "events": 5}, {"address": "1/12", "events": 2}]
+    say(stage, system_id, unregistered=heard)
+    states = stage.services.system_states
+    await wait_until(lambda: states.state(system_id)["node"] == "agent")
+    told = (await integrator("GET", path)).body
+    assert (told["items"], told["total"]) == (heard[::-1], 2)
+    assert (await dispatcher("GET", path)).status == 403
+    assert "unregistered" not in (await integrator("GET", f"/systems/{system_id}")).body["state"]
+    say(stage, system_id, epoch="an earlier life", unregistered=heard)
+    await wait_until(lambda: states.state(system_id)["node"] is None)
+    assert (await integrator("GET", path)).body["items"] == []
