@@ -286,13 +286,15 @@ class UnitDeregistered(SystemEvent):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class UnitLocation(SystemEvent):
-    """Where a unit is: by its own receiver (WGS-84), or by the site that it is registered at."""
+    """Where a unit is: by its own receiver (WGS-84), or by the site that it is registered at.
+    place: street address, where the system says it."""
 
     unit: str
     unit_alias: str = ""
     longitude_deg: float | None = None
     latitude_deg: float | None = None
     site: str = ""
+    place: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

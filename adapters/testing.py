@@ -357,12 +357,8 @@ class AdapterContract(abc.ABC):
                     await self._discovers(peer)
                 if Capability.PROBE in declared:
                     await self._describes_itself(run.adapter)
-                if Capability.TEXT in declared:
-                    text = SendText(address=peer.channels[0], text="测试 test")
-                    outcome = await run.adapter.execute(text)
-                    assert outcome.result is Result.DONE, outcome
-                if Capability.LOCATION in declared:
-                    outcome = await run.adapter.execute(_somewhere(peer.channels[0]))
+                for capability in declared & {Capability.TEXT, Capability.LOCATION}:
+                    outcome = await run.adapter.execute(_saying(peer.channels[0])[capability])
                     assert outcome.result is Result.DONE, outcome
 
         self._with(check)
@@ -476,8 +472,9 @@ class AdapterContract(abc.ABC):
         return [repr(settings), repr(run.events)]
 
 
-def _somewhere(address: str) -> SendLocation:
-    return SendLocation(address=address, longitude_deg=123.43, latitude_deg=41.8)
+def _saying(address: str) -> dict[Capability, Command]:
+    place = SendLocation(address=address, longitude_deg=123.43, latitude_deg=41.8)
+    return {Capability.TEXT: SendText(address=address, text="测试"), Capability.LOCATION: place}
 
 
 def _attempts(adapter: Adapter) -> dict[Capability, Callable[[], Coroutine[Any, Any, object]]]:
@@ -501,8 +498,7 @@ def _attempts(adapter: Adapter) -> dict[Capability, Callable[[], Coroutine[Any, 
         Capability.SNAPSHOT: lambda: adapter.snapshot("1"),
         Capability.PTZ: executes(MovePtz(address="1")),
         Capability.KEY: executes(KeyChannel(address="1", transmission="t")),
-        Capability.TEXT: executes(SendText(address="1", text="t")),
-        Capability.LOCATION: executes(_somewhere("1")),
+        **{capability: executes(command) for capability, command in _saying("1").items()},
         Capability.VOICE: lambda: adapter.send_voice(no_frames()),
     }
 

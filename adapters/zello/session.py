@@ -197,7 +197,7 @@ class Session:
                         unit=message.sender,
                         longitude_deg=message.longitude_deg,
                         latitude_deg=message.latitude_deg,
-                        site=message.place,
+                        place=message.place,
                     )
                 )
             case wire.ServerError():

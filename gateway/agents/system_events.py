@@ -24,6 +24,7 @@ def told(
                 "longitude": event.longitude_deg,
                 "latitude": event.latitude_deg,
                 "site": event.site,
+                "place": event.place,
             }
         case seam.PrivateTalk():
             return "talk.private", {

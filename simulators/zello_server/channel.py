@@ -38,6 +38,7 @@ class Channel:
     name: str
     log: Log
     texting: bool = True
+    locations: bool = True
     members: list[Member] = dataclasses.field(default_factory=list)
     deaf: list[Member] = dataclasses.field(default_factory=list)
     talk: Stream | None = None
@@ -64,7 +65,9 @@ class Channel:
 
     def status(self, name: str) -> wire.Message:
         users = len(self.members) + len(self.deaf)
-        return wire.channel_status(name, online=True, users=users, texting=self.texting)
+        return wire.channel_status(
+            name, online=True, users=users, texting=self.texting, locations=self.locations
+        )
 
     def start(self, sender: Member, audio: wire.Audio) -> Stream:
         """Begin to talk. Raises: Refused while somebody does."""
@@ -116,6 +119,14 @@ class Channel:
     def text(self, sender: Member, number: int, text: str, for_user: str) -> None:
         self.log.add(Kind.TEXT, username=sender.username, channel=self.name, detail=text)
         message = wire.text_message(number, self.name, sender.username, text, for_user)
+        for member in self.members:
+            if member is not sender and for_user in ("", member.username):
+                member.deliver(message)
+
+    def location(self, sender: Member, number: int, location: wire.Location, for_user: str) -> None:
+        place = f"{location.latitude_deg} {location.longitude_deg}"
+        self.log.add(Kind.LOCATION, username=sender.username, channel=self.name, detail=place)
+        message = wire.location_message(number, self.name, sender.username, location, for_user)
         for member in self.members:
             if member is not sender and for_user in ("", member.username):
                 member.deliver(message)

@@ -43,14 +43,26 @@ class HeardText:
     at_s: float
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class HeardLocation:
+    channel: str
+    sender: str
+    longitude_deg: float
+    latitude_deg: float
+    accuracy_m: float
+    address: str
+    at_s: float
+
+
 class Phone:
-    """One phone; `ZelloServer.phone` makes it. heard and texts keep the last 1,000."""
+    """One phone; `ZelloServer.phone` makes it. heard, texts and locations keep the last 1,000."""
 
     def __init__(self, username: str, channels: dict[str, Channel], changes: Changes) -> None:
         self.username = username
         self.channels = channels
         self.heard: list[HeardStream] = []
         self.texts: list[HeardText] = []
+        self.locations: list[HeardLocation] = []
         self.users_online: dict[str, int] = {}
         self.refused = 0
         self._changes = changes
@@ -118,6 +130,25 @@ class Phone:
         """Raises: KeyError if the phone is not on that channel."""
         self.channels[channel].text(self, next(self._texts), text, for_user)
 
+    def locate(
+        self,
+        channel: str,
+        longitude_deg: float,
+        latitude_deg: float,
+        *,
+        accuracy_m: float = 10.0,
+        address: str = "",
+        for_user: str = "",
+    ) -> None:
+        """Show where it is, in WGS-84. Raises: KeyError if the phone is not on that channel."""
+        location = wire.Location(
+            longitude_deg=longitude_deg,
+            latitude_deg=latitude_deg,
+            accuracy_m=accuracy_m,
+            address=address,
+        )
+        self.channels[channel].location(self, next(self._texts), location, for_user)
+
     def leave(self) -> None:
         """Switch off: leave every channel, breaking off what it says."""
         for channel in self.channels.values():
@@ -150,6 +181,11 @@ class Phone:
         await self._changes.until(lambda: len(self.texts) >= count, timeout_s)
         return self.texts[count - 1]
 
+    async def wait_location(self, count: int = 1, *, timeout_s: float = 30.0) -> HeardLocation:
+        """Wait until count places were shown; gives the last of them. Raises: TimeoutError."""
+        await self._changes.until(lambda: len(self.locations) >= count, timeout_s)
+        return self.locations[count - 1]
+
     # --- as a member of its channels ------------------------------------------------------------
 
     def next_stream(self) -> int:
@@ -174,6 +210,19 @@ class Phone:
                     )
                 )
                 del self.texts[:-MAX_HEARD]
+            case "on_location":
+                self.locations.append(
+                    HeardLocation(
+                        channel=message["channel"],
+                        sender=message["from"],
+                        longitude_deg=message["longitude"],
+                        latitude_deg=message["latitude"],
+                        accuracy_m=message["accuracy"],
+                        address=message.get("rgl", ""),
+                        at_s=now_s,
+                    )
+                )
+                del self.locations[:-MAX_HEARD]
             case "on_channel_status":
                 self.users_online[message["channel"]] = message["users_online"]
         self._changes.notify()

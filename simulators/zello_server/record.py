@@ -19,6 +19,7 @@ class Kind(enum.StrEnum):
     START_REFUSED = "start_refused"
     STOP = "stop"
     TEXT = "text"
+    LOCATION = "location"
     PACKET = "packet"
     INVALID = "invalid"
     DISCONNECT = "disconnect"

@@ -44,6 +44,7 @@ class Session:
             "start_stream": self._start_stream,
             "stop_stream": self._stop_stream,
             "send_text_message": self._send_text,
+            "send_location": self._send_location,
         }
 
     async def run(self) -> None:
@@ -140,7 +141,7 @@ class Session:
             return self._logon(message)
         if not self.logged_on:
             raise Refused(ErrorText.NOT_LOGGED_IN)
-        if command in ("send_image", "send_location"):
+        if command == "send_image":
             raise Refused(ErrorText.INVALID_REQUEST)
         if command not in self._commands:
             raise Refused(ErrorText.UNKNOWN_COMMAND)
@@ -218,6 +219,14 @@ class Session:
             raise Refused(ErrorText.INVALID_REQUEST)
         text, for_user = wire.read_text(message)
         channel.text(self, self._server.next_message(), text, for_user)
+        return {}
+
+    def _send_location(self, message: wire.Message) -> wire.Message:
+        channel = self._may_talk(self._channel_name(message))
+        if not channel.locations:
+            raise Refused(ErrorText.INVALID_REQUEST)
+        location, for_user = wire.read_location(message)
+        channel.location(self, self._server.next_message(), location, for_user)
         return {}
 
     def _audio(self, data: bytes) -> None:

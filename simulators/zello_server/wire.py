@@ -73,6 +73,16 @@ class Audio:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """address: of the street, empty if it is not known."""
+
+    longitude_deg: float
+    latitude_deg: float
+    accuracy_m: float = 0.0
+    address: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class AudioPacket:
     """packet: its number, counted by the server; zero from a client."""
 
@@ -159,6 +169,22 @@ def read_text(message: Message) -> tuple[str, str]:
     return text, _text(message, "for")
 
 
+def read_location(message: Message) -> tuple[Location, str]:
+    """What `send_location` says, and the user it is for, empty for all.
+
+    Raises: Refused.
+    """
+    if not {"latitude", "longitude"} <= message.keys():
+        raise Refused(ErrorText.NOT_ENOUGH_PARAMS)
+    location = Location(
+        longitude_deg=_number(message, "longitude", 180.0),
+        latitude_deg=_number(message, "latitude", 90.0),
+        accuracy_m=_number(message, "accuracy", 1e9),
+        address=_text(message, "formatted_address"),
+    )
+    return location, _text(message, "for")
+
+
 def read_packet(data: bytes) -> AudioPacket:
     """Raises: Refused."""
     if len(data) <= _AUDIO_HEAD.size or data[0] != AUDIO:
@@ -196,7 +222,13 @@ def check_token(token: str, now_s: float) -> None:
 
 
 def channel_status(
-    channel: str, *, online: bool, users: int, texting: bool = True, error: str = ""
+    channel: str,
+    *,
+    online: bool,
+    users: int,
+    texting: bool = True,
+    locations: bool = True,
+    error: str = "",
 ) -> Message:
     """on_channel_status; `full_duplex` is undocumented but sent. error: why it is offline."""
     message: Message = {
@@ -206,7 +238,7 @@ def channel_status(
         "users_online": users,
         "images_supported": False,
         "texting_supported": online and texting,
-        "locations_supported": False,
+        "locations_supported": online and locations,
         "full_duplex": False,
     }
     if error:
@@ -245,6 +277,25 @@ def text_message(number: int, channel: str, sender: str, text: str, for_user: st
     }
 
 
+def location_message(
+    number: int, channel: str, sender: str, location: Location, for_user: str
+) -> Message:
+    """As the API's example has it: the address is ``rgl`` there."""
+    message: Message = {
+        "command": "on_location",
+        "channel": channel,
+        "from": sender,
+        "for": for_user or False,
+        "message_id": number,
+        "latitude": location.latitude_deg,
+        "longitude": location.longitude_deg,
+        "accuracy": location.accuracy_m,
+    }
+    if location.address:
+        message["rgl"] = location.address
+    return message
+
+
 def error(text: str) -> Message:
     return {"command": "on_error", "error": text}
 
@@ -256,6 +307,13 @@ def _text(message: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise Refused(ErrorText.INVALID_REQUEST)
     return value
+
+
+def _number(message: Mapping[str, Any], name: str, most: float) -> float:
+    value = message.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= most:
+        raise Refused(ErrorText.INVALID_REQUEST)
+    return float(value)
 
 
 def _is_codec_header(text: str) -> bool:

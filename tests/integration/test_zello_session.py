@@ -4,6 +4,7 @@ for what a server does only when it is slow, wrong or broken."""
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
@@ -32,8 +33,10 @@ from adapters.events import (
     Online,
     Outcome,
     Result,
+    SendLocation,
     SendText,
     TextMessage,
+    UnitLocation,
     UnkeyChannel,
 )
 from adapters.zello import outgoing, session
@@ -319,6 +322,47 @@ async def test_texts_that_cannot_go() -> None:
         assert (await gateway.text("x")).result is Result.DONE, "nobody waits for the answer"
         await gateway.until(lambda: gateway.all(ChannelHealth)[-1].health == "degraded")
         assert "texts are refused" in gateway.all(ChannelHealth)[-1].reason
+        server.channels["ops"].texting = True
+        await gateway.text("x")
+        await gateway.until(lambda: gateway.all(ChannelHealth)[-1].health == "ok")
+
+
+async def test_places_go_both_ways() -> None:
+    async with a_server() as server, running(server, "ops", "north") as gateway:
+        phone = server.phone("alex")
+        phone.locate("north", 123.4315, 41.8057, address="万莲路 12 号")
+        there = await gateway.get(UnitLocation)
+        assert (there.unit, there.place, there.site) == ("alex", "万莲路 12 号", "")
+        assert (there.longitude_deg, there.latitude_deg) == (123.4315, 41.8057)
+        command = SendLocation(
+            address="north", longitude_deg=-0.1586, latitude_deg=51.5237, accuracy_m=8, place="221B"
+        )
+        assert (await gateway.adapter.execute(command)).result is Result.DONE
+        shown = await phone.wait_location()
+        assert (shown.channel, shown.sender, shown.address) == ("north", "gateway", "221B")
+        assert (shown.longitude_deg, shown.latitude_deg) == (-0.1586, 51.5237)
+        assert shown.accuracy_m == 8
+        nowhere = dataclasses.replace(command, address="nowhere")
+        assert (await gateway.adapter.execute(nowhere)).result is Result.REFUSED
+        # What is for one account alone, and what we sent ourselves, is nobody's place.
+        phone.locate("north", 1, 1, for_user="gateway")
+        phone.locate("north", 2, 2)
+        assert (await gateway.get(UnitLocation, 1)).longitude_deg == 2
+
+
+async def test_a_channel_that_refuses_places_is_degraded_until_it_takes_one() -> None:
+    async with a_server() as server, running(server) as gateway:
+        server.channels["ops"].locations = server.channels["ops"].texting = False
+        place = SendLocation(address="ops", longitude_deg=1, latitude_deg=2)
+        assert (await gateway.adapter.execute(place)).result is Result.DONE
+        await gateway.until(lambda: gateway.all(ChannelHealth)[-1].health == "degraded")
+        assert "places are refused: invalid request" in gateway.all(ChannelHealth)[-1].reason
+        await gateway.text("x")
+        await gateway.until(lambda: "texts" in gateway.all(ChannelHealth)[-1].reason)
+        server.channels["ops"].locations = True
+        await gateway.adapter.execute(place)
+        await gateway.until(lambda: "places" not in gateway.all(ChannelHealth)[-1].reason)
+        assert gateway.all(ChannelHealth)[-1].health == "degraded", "texts are refused still"
         server.channels["ops"].texting = True
         await gateway.text("x")
         await gateway.until(lambda: gateway.all(ChannelHealth)[-1].health == "ok")

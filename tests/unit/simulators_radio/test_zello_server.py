@@ -49,7 +49,7 @@ async def test_logon_and_channel_status(server: ZelloServer) -> None:
             "users_online": 2,
             "images_supported": False,
             "texting_supported": True,
-            "locations_supported": False,
+            "locations_supported": True,
             "full_duplex": False,
         }
         assert (await one.event("on_channel_status"))["users_online"] == 1

@@ -64,7 +64,21 @@ def test_events() -> None:
     assert read(command="on_error", error="server closed connection") == wire.ServerError(
         error="server closed connection"
     )
-    assert read(command="on_location", latitude=1.5) == wire.OtherEvent(command="on_location")
+    where = {"latitude": 1.5, "longitude": -2, "formatted_address": "Elm St", "accuracy": 3}
+    assert read(
+        command="on_location", channel="test", **where, **{"from": "alex", "for": "jim"}
+    ) == (
+        wire.LocationReceived(
+            channel="test",
+            sender="alex",
+            longitude_deg=-2.0,
+            latitude_deg=1.5,
+            accuracy_m=3.0,
+            place="Elm St",
+            private_to="jim",
+        )
+    )
+    assert read(command="on_image", channel="test") == wire.OtherEvent(command="on_image")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +100,11 @@ def test_events() -> None:
         ('{"command": "on_stream_start", "stream_id": 1, "channel": "c"}', "$.from"),
         ('{"command": "on_channel_status", "channel": "c"}', "$.status"),
         ('{"command": "on_text_message", "channel": "c", "from": "a"}', "$.text"),
+        ('{"command": "on_location", "channel": "c", "from": "a", "longitude": 1}', "$.latitude"),
+        (
+            '{"command": "on_location", "channel": "c", "from": "a", "longitude": 181}',
+            "$.longitude",
+        ),
     ],
 )
 def test_what_is_wrong_is_located(text: str, where: str) -> None:
@@ -183,7 +202,14 @@ json_values = st.recursive(
     max_leaves=8,
 )
 commands = st.sampled_from(
-    ("on_stream_start", "on_stream_stop", "on_channel_status", "on_text_message", "on_error", "x")
+    (
+        "on_stream_start",
+        "on_stream_stop",
+        "on_channel_status",
+        "on_text_message",
+        "on_location",
+        "on_error",
+    )
 )
 fields = st.dictionaries(
     st.sampled_from(
@@ -201,6 +227,11 @@ fields = st.dictionaries(
             "error_type",
             "refresh_token",
             "texting_supported",
+            "longitude",
+            "latitude",
+            "accuracy",
+            "formatted_address",
+            "rgl",
         )
     ),
     json_values | st.sampled_from((1, True, "online", "a")),
