@@ -80,7 +80,7 @@ class NewPatch:
     queue: bool = False
     until: datetime | None = None
     schedule: Mapping[str, Any] | None = None
-    voice: str = "events"
+    voice: str = "frames"
     options: PatchOptions = patch_options.DEFAULTS
 
 

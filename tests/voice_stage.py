@@ -107,15 +107,15 @@ class Stage:
         lines = [self.bus.voice("agent")]
         if patches and patches[0].voice == "frames":
             lines.append(self.bridge_bus.voice("bridge"))
-        await wait_until(
-            lambda: (
-                self.lease.held
-                and all(line.ready.is_set() for line in lines)
-                and all(self.member(m.channel[-1]).get("health") == "ok" for m in members)
-            ),
-            timeout_s=60,
-            what=f"all ready: {self.states}",
-        )
+        await wait_until(lambda: self.lease.held, timeout_s=60, what="the lease")
+        for line in lines:
+            await wait_until(line.ready.is_set, timeout_s=60, what="voice")
+        for member in members:
+            await wait_until(
+                lambda name=member.channel[-1]: self.member(name).get("health") == "ok",  # type: ignore[misc]
+                timeout_s=60,
+                what=f"health of {member.channel}",
+            )
 
     def member(self, name: str) -> dict[str, Any]:
         members = self.states.get("patch-1", {}).get("members", [])

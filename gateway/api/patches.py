@@ -96,7 +96,8 @@ class ScheduleBody(Body):
 
 
 class PatchBody(OptionsBody):
-    """hang_s, max_talk_s: seconds. voice: what passes; `events` keys nothing."""
+    """hang_s, max_talk_s: seconds. voice: `frames` keys those with whom voice can pass, `silence`
+    keys all without sound, `events` keys nobody."""
 
     name: Name
     organization: Reference
@@ -107,7 +108,7 @@ class PatchBody(OptionsBody):
     queue: bool = False
     until: AwareDatetime | None = None
     schedule: ScheduleBody | None = None
-    voice: Literal["silence", "events"] = "events"
+    voice: Literal["frames", "silence", "events"] = "frames"
 
 
 class PatchPatch(OptionsBody):
@@ -120,7 +121,7 @@ class PatchPatch(OptionsBody):
     queue: bool = False
     until: AwareDatetime | None = None
     schedule: ScheduleBody | None = None
-    voice: Literal["silence", "events"] = "events"
+    voice: Literal["frames", "silence", "events"] = "frames"
 
 
 class AddressBody(Body):
