@@ -29,6 +29,7 @@ from gateway.interop.definitions import (
     Definitions,
     PatchDefinition,
     PatchMember,
+    UnitDefinition,
 )
 from gateway.interop.directory import Directory
 from gateway.interop.journal import Journal
@@ -142,7 +143,8 @@ async def _through_all(folder: Path, url: str) -> _Run:
 
 
 def definitions(count: int) -> Definitions:
-    """So many patches of two channels each: `a-0` and `b-0` in `p-0`, and so on."""
+    """So many patches of two channels each: `a-0` and `b-0` in `p-0`, and so on. Who talks is a
+    unit: what talks to the tenth of a second alike would else be taken for a loop."""
     channels = [
         ChannelDefinition(id=f"{side}-{n}", name=f"{side}{n}", org=ORG, system_id=SYSTEM)
         for n in range(count)
@@ -161,7 +163,11 @@ def definitions(count: int) -> Definitions:
         )
         for n in range(count)
     ]
-    return Definitions(channels=tuple(channels), patches=tuple(patches))
+    units = [
+        UnitDefinition(alias=f"u{n}", priority=0, addresses={SYSTEM: f"a-{n}"}, id=f"u-{n}")
+        for n in range(count)
+    ]
+    return Definitions(channels=tuple(channels), patches=tuple(patches), units=tuple(units))
 
 
 async def _play(address: BrokerAddress, rate: float, done: Callable[[], bool]) -> float:
