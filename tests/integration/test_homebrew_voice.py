@@ -241,6 +241,30 @@ async def test_an_openbridge_passes_voice_both_ways() -> None:
             assert told == [*map(said, range(len(told) - 1)), b""]
 
 
+async def test_of_two_repeaters_that_hear_one_radio_one_gives_the_voice() -> None:
+    def by_the_other(number: int) -> bytes:
+        return b"\x77" + said(number)[1:]
+
+    def told() -> list[VoiceFrame]:
+        return [event.frame for event in system.all(VoiceHeard)]
+
+    async with running() as system, system.repeater(310001) as one, system.repeater(310002) as two:
+        assert one.radio(TALKER).press(3101, voice=said)
+        await wait_until(told)
+        assert two.radio(TALKER).press(3101, polite=False, voice=by_the_other)
+        await wait_until(lambda: len(told()) >= 8)
+        assert [frame.payload for frame in told()] == [*map(said, range(len(told())))]
+        one.unplug()
+        await wait_until(lambda: len(system.all(FloorTaken)) == 2)
+        since = len(told())
+        await wait_until(lambda: len(told()) >= since + 4)
+        taken_over = told()[since:]
+        assert taken_over[0].flags == VoiceFlag.FIRST
+        assert [frame.sequence for frame in taken_over] == [*range(len(taken_over))]
+        assert {frame.payload[0] for frame in taken_over} == {0x77}
+        assert {frame.transmission for frame in taken_over} == {system.all(FloorTaken)[1].stream}
+
+
 # --- sending, and its end -----------------------------------------------------------------------
 
 
