@@ -49,7 +49,7 @@ Key = tuple[str, int]
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class _Talk:
-    """began_at: by the host's clock."""
+    """began_at: by the host's clock, which is clock_offset_s ahead of ours."""
 
     address: str
     stream: str
@@ -60,6 +60,7 @@ class _Talk:
     heard_s: float
     refreshed_s: float
     measured_s: float
+    clock_offset_s: float | None = None
     rssi_dbm: float | None = None
     bit_error_percent: float | None = None
 
@@ -175,7 +176,7 @@ class Talks:
             return []
         if place.talk is not None:
             place.cut = report.action is Action.TIMEOUT
-            _measure(place.talk, report)
+            _measure(place.talk, report, at)
             return self._end(place, _REASONS[report.action], at)
         if place.private is not None:
             return self._end_private(place, at)
@@ -250,6 +251,7 @@ class Talks:
             alias=_alias_of(report) if report else "",
             late_entry=report is not None and report.action is Action.LATE_ENTRY,
             began_at=report.at if report else None,
+            clock_offset_s=_offset_s(report.at, at) if report else None,
             heard_s=now_s,
             refreshed_s=now_s,
             measured_s=now_s,
@@ -267,7 +269,8 @@ class Talks:
         if talk is None:
             return []
         idle = FloorIdle(at=at, address=talk.address, stream=talk.stream, reason=reason)
-        if talk.rssi_dbm is None and talk.bit_error_percent is None:
+        known = (talk.rssi_dbm, talk.bit_error_percent, talk.clock_offset_s)
+        if all(value is None for value in known):
             return [idle]
         return [idle, _measured(talk, at), *self._judge(talk, at)]
 
@@ -326,8 +329,14 @@ def _private(report: Report, at: datetime, *, active: bool) -> PrivateTalk:
     )
 
 
-def _measure(talk: _Talk, report: Report) -> None:
+def _offset_s(said: datetime | None, at: datetime) -> float | None:
+    return round((said - at).total_seconds(), 1) if said is not None else None
+
+
+def _measure(talk: _Talk, report: Report, at: datetime) -> None:
     """Its end knows the whole of a talk; the levels in it knew a second each."""
+    if report.at is not None:
+        talk.clock_offset_s = _offset_s(report.at, at)
     if report.rssi_dbm is not None:
         talk.rssi_dbm = report.rssi_dbm
     if report.bit_error_percent is not None:
@@ -340,4 +349,5 @@ def _measured(talk: _Talk, at: datetime) -> ChannelMeasured:
         address=talk.address,
         rssi_dbm=talk.rssi_dbm,
         bit_error_percent=talk.bit_error_percent,
+        clock_offset_s=talk.clock_offset_s,
     )

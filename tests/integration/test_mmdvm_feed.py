@@ -82,6 +82,19 @@ async def test_a_talk_in_either_dialect(
         assert it.of(ChannelMeasured)[-1].rssi_dbm == -64.0
 
 
+async def test_a_host_whose_clock_is_a_day_off_is_read_and_told(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with scene(embedded_broker) as it:
+        it.host.clock_offset_s = -86_400.0
+        radio = it.host.radio(3180202)
+        radio.press(9, slot=2)
+        await wait_until(lambda: it.of(FloorTaken))
+        radio.release()
+        await wait_until(lambda: it.of(FloorIdle) and it.of(ChannelMeasured))
+        assert it.of(ChannelMeasured)[-1].clock_offset_s == pytest.approx(-86_400, abs=30)
+
+
 async def test_a_missing_end_is_lost_after_the_hold(embedded_broker: RunningBroker) -> None:
     async with scene(embedded_broker, hold_s=3.0) as it:
         it.host.no_ends = True

@@ -281,6 +281,19 @@ def test_a_long_talk_is_measured_every_five_seconds() -> None:
     assert len(refreshes) == 12
 
 
+def test_the_clock_of_a_host_is_compared_and_orders_nothing() -> None:
+    host = Host()
+    host.start()
+    away = "2026-07-14T02:41:35.000Z"  # a day ahead, and two seconds since AT
+    fresh = host.say("DMR", action="end", slot=2, timestamp=away)
+    assert [type(each) for each in fresh] == [FloorIdle, ChannelMeasured]
+    (measured,) = [each for each in fresh if isinstance(each, ChannelMeasured)]
+    assert measured.clock_offset_s == 86_402.0
+    assert (measured.rssi_dbm, measured.bit_error_percent) == (None, None)
+    host.start(timestamp="2026-07-12T02:41:33.000Z")  # set back two days: a talk like any other
+    assert floor(host.end()) == [("FloorIdle", "DMR/2/9", "released")]
+
+
 def test_other_modes_by_their_own_names() -> None:
     host = Host()
     host.say("D-Star", source="rf", action="start", source_cs="KN4OQW  ", destination_cs="CQCQCQ  ")
