@@ -228,7 +228,7 @@ def test_at_its_end_it_is_over_and_silent() -> None:
     for number in range(3):
         buffer.put(number, spoken(number), 0.0)
     buffer.end(3)
-    given_out = []
+    given_out: list[bytes] = []
     while not buffer.is_over:
         given_out.append(buffer.pull(0.06 + 0.06 * len(given_out)))
     assert given_out == [spoken(0), spoken(1), spoken(2)]
