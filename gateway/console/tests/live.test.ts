@@ -101,7 +101,7 @@ describe('duty', () => {
   it('is put off until it comes on duty anew', async () => {
     const { duty, tours } = make(tour('night', true))
     await duty.load()
-    duty.putOff(tours[0]!)
+    duty.putOff(tours[0] as Tour)
     await duty.load()
     expect(duty.offered.value).toBeNull()
     tours[0] = tour('night', false)
@@ -116,7 +116,7 @@ describe('duty', () => {
   it('does not run where no camera is seen', async () => {
     const { duty, patrol } = make(tour('night', true, []))
     await duty.load()
-    expect(await duty.begin(duty.tours.value[0]!)).toBe(false)
+    expect(await duty.begin(duty.tours.value[0] as Tour)).toBe(false)
     expect(patrol.state.tour).toBeNull()
   })
 })

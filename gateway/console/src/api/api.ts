@@ -18,6 +18,7 @@ import type {
   System,
   TalkAnswer,
   Tour,
+  TourChanges,
 } from './types'
 
 export interface PointFilter {
@@ -129,11 +130,15 @@ export class Api {
     return this.all<Tour>('/tours', {})
   }
 
+  tour(id: string) {
+    return this.http.get<Tour>(`/tours/${id}`)
+  }
+
   createTour(body: { name: string; organization: string; dwell_s: number; groups: unknown }) {
     return this.http.post<Tour>('/tours', { body })
   }
 
-  updateTour(id: string, version: number, body: { dwell_s?: number; groups?: unknown }) {
+  updateTour(id: string, version: number, body: TourChanges) {
     return this.http.patch<Tour>(`/tours/${id}`, { body, version })
   }
 

@@ -35,3 +35,8 @@ export async function problemOf(response: Response): Promise<Problem> {
     errors ?? reasons ?? null,
   )
 }
+
+/** What to say of an error; empty where there was no answer at all. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Problem ? (error.detail ?? error.title) : String(error)
+}

@@ -108,6 +108,13 @@ export interface Tour {
   hidden: number
 }
 
+export interface TourChanges {
+  name?: string
+  dwell_s?: number
+  on_duty?: boolean
+  groups?: { name: string; points: string[] }[]
+}
+
 /** Corners as shares of the frame, from its upper left. */
 export type Polygon = [number, number][]
 

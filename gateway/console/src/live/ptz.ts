@@ -1,6 +1,6 @@
 import { ref } from 'vue'
 import type { Api } from '@/api/api'
-import { Problem } from '@/api/problem'
+import { reasonOf } from '@/api/problem'
 
 export interface Direction {
   pan?: number
@@ -86,7 +86,7 @@ export function createPtz(api: Mover, pointId: string) {
   }
 
   function tell(error: unknown): void {
-    problem.value = error instanceof Problem ? (error.detail ?? error.title) : String(error)
+    problem.value = reasonOf(error)
   }
 
   return { moving, problem, presets, press, release, load, goTo, keep, remove }

@@ -26,6 +26,7 @@ export type Phase = 'opening' | 'live' | 'reconnecting' | 'ended' | 'paused'
 /**
  * What a tile shows of its stream. reason: a code of `live.reason.*`, or the gateway's text.
  * notice: a code of `live.notice.*`; said: what the gateway says of a stream that lives.
+ * unserved: why the media server does not hand this stream out, in the gateway's words.
  */
 export interface LiveView {
   phase: Phase
@@ -33,6 +34,7 @@ export interface LiveView {
   detail: string | null
   notice: string | null
   said: string | null
+  unserved: string | null
   transport: Transport | 'whep' | null
   profile: string
   width: number
@@ -70,6 +72,7 @@ export function newView(): LiveView {
     detail: null,
     notice: null,
     said: null,
+    unserved: null,
     transport: null,
     profile: '',
     width: 0,
@@ -78,6 +81,11 @@ export function newView(): LiveView {
     needsPurpose: false,
     seen: markRaw({ pictures: 0, at: 0 }),
   })
+}
+
+/** What to call the state of a view: a code of `live.phases.*`. */
+export function phaseOf({ phase, needsPurpose }: LiveView): Phase | 'purpose' {
+  return needsPurpose ? 'purpose' : phase
 }
 
 /** One live view of one point: asks for tickets, plays, and tries again until it cannot help. */
@@ -149,6 +157,7 @@ export class LiveSession {
       return afterProblem(error instanceof Problem ? error : new Problem(0, ''))
     }
     if (this.stop.signal.aborted) return { kind: 'next' }
+    this.view.unserved = (!ticket.media_server?.token && ticket.media_server?.reason) || null
     const whep = whepOf(ticket, abilities)
     const without = performance.now() - this.whepFailedMs < WITHOUT_WHEP_MS
     if (whep && !without) {
@@ -279,7 +288,6 @@ export class LiveSession {
     }
     return null
   }
-
 }
 
 function nameOf({ transport, profile }: Way): string {

@@ -1,6 +1,6 @@
 import { ref } from 'vue'
 import type { Api } from '@/api/api'
-import { Problem } from '@/api/problem'
+import { reasonOf } from '@/api/problem'
 import type { Point } from '@/api/types'
 
 const SHOWN_MS = 6000
@@ -16,7 +16,7 @@ export function useSnapshot(api: Api, purpose: () => string | null) {
     try {
       download(await api.snapshot(point.id, purpose()), fileName(point.name, new Date()))
     } catch (error) {
-      problem.value = error instanceof Problem ? (error.detail ?? error.title) : String(error)
+      problem.value = reasonOf(error)
       setTimeout(() => (problem.value = ''), SHOWN_MS)
     } finally {
       busy.value = false
