@@ -25,6 +25,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    tuple_,
     values,
 )
 from sqlalchemy import column as named
@@ -36,7 +37,12 @@ from registry.errors import Invalid
 from registry.identity import now, parse_id
 from registry.models import CHANNELS, ORGANIZATIONS, POINTS, SYSTEMS
 from registry.models.base import UtcDateTime
-from registry.models.journal import JOURNAL_CALLS, JOURNAL_EVENTS, JOURNAL_POSITIONS
+from registry.models.journal import (
+    JOURNAL_ALARMS,
+    JOURNAL_CALLS,
+    JOURNAL_EVENTS,
+    JOURNAL_POSITIONS,
+)
 from registry.paging import MAX_LIMIT, AnyRow, Page, decode_cursor, encode_cursor
 from registry.partition import (
     SEE_CHANNELS,
@@ -50,7 +56,15 @@ from registry.partition import (
 
 _E = JOURNAL_EVENTS.c
 _C = JOURNAL_CALLS.c
+_A = JOURNAL_ALARMS.c
 _P = JOURNAL_POSITIONS.c
+ALARMS = frozenset(
+    {
+        *("emergency.raised", "emergency.undelivered", "member.suspended", "system.alarm"),
+        *("point.alarm", "point.tamper", "point.signal_lost"),
+    }
+)
+"""Types of events that somebody should see to."""
 FILE = "journal.db"
 LINEAGE = migrations.Lineage(
     location="registry:journal_migrations", version_table="journal_version"
@@ -122,13 +136,15 @@ class Scope:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """since, until: from then on, and before then, by the event's own time."""
+    """since, until: from then on, and before then, by the event's own time. acknowledged: alarms
+    alone, those that somebody has seen to or those that nobody has."""
 
     subject: str | None = None
     type: str | None = None
     talker: str | None = None
     patch: str | None = None
     emergency: bool | None = None
+    acknowledged: bool | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -172,6 +188,7 @@ def store(
         rows = [_without_number(event) for event in events]
         statement = _insert(connection, JOURNAL_EVENTS)
         connection.execute(statement.on_conflict_do_nothing(), rows)
+        _store_alarms(connection, [event for event in events if is_alarm(event)])
     if calls:
         at = now()
         rows = [
@@ -196,6 +213,27 @@ def store(
                 for system, (epoch, sequence) in positions.items()
             ],
         )
+
+
+def is_alarm(event: Event) -> bool:
+    """Whether somebody should see to it. What only says that it is over is none."""
+    return event.type in ALARMS and event.data.get("active") is not False
+
+
+def _store_alarms(connection: Connection, alarms: Sequence[Event]) -> None:
+    if not alarms:
+        return
+    rows = [
+        {
+            "id": each.id,
+            "source": each.source,
+            "received_at": each.received_at,
+            "acknowledged_by_id": "",
+            "acknowledged_by_name": "",
+        }
+        for each in alarms
+    ]
+    connection.execute(_insert(connection, JOURNAL_ALARMS).on_conflict_do_nothing(), rows)
 
 
 def _without_number(row: Event | Call) -> dict[str, Any]:
@@ -228,6 +266,7 @@ def forget(
     ):
         old = select(table.c.number).where(column < before).order_by(table.c.number).limit(most)
         gone += connection.execute(delete(table).where(table.c.number.in_(old))).rowcount
+    connection.execute(delete(JOURNAL_ALARMS).where(_A.received_at < events_before))
     return gone
 
 
@@ -275,10 +314,14 @@ def read_events(
     connection: Connection, scope: Scope, wanted: Wanted, *, limit: int, cursor: str | None
 ) -> Page[Event]:
     """Newest first. Raises: Invalid."""
-    conditions = [_within(JOURNAL_EVENTS, scope, _E.subject, _shown_event)]
+    conditions = [within_scope(scope)]
     for column, value in ((_E.subject, wanted.subject), (_E.type, wanted.type)):
         if value is not None:
             conditions.append(column == value)
+    if wanted.acknowledged is not None:
+        seen_to = _A.acknowledged_at.is_not(None)
+        alarms = select(_A.source, _A.id).where(seen_to if wanted.acknowledged else ~seen_to)
+        conditions.append(tuple_(_E.source, _E.id).in_(alarms))
     conditions += _times(_E.time, wanted)
 
     def read(row: AnyRow) -> Event:
@@ -307,6 +350,11 @@ def read_calls(
         return Call(**{**known, "bridged_to": tuple(row.bridged_to)})
 
     return _page(connection, JOURNAL_CALLS, conditions, read, limit, cursor)
+
+
+def within_scope(scope: Scope) -> ColumnElement[bool]:
+    """SQL: the event may be read."""
+    return _within(JOURNAL_EVENTS, scope, _E.subject, _shown_event)
 
 
 def _within(

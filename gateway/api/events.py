@@ -31,12 +31,14 @@ RIGHTS_UNKNOWN_FOR_S = 60.0
 
 
 class EventQuery(Body):
-    """channel, point: ids. type: such as ``floor.taken``. since, until: from then on, and before
-    then, in the journal."""
+    """channel, point: ids. type: such as ``floor.taken``. acknowledged: alarms alone, those that
+    somebody saw to or those that nobody has. since, until: from then on, and before then, in the
+    journal."""
 
     channel: Text | None = None
     point: Text | None = None
     type: Annotated[Text, Field(max_length=100)] | None = None
+    acknowledged: bool | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
@@ -96,10 +98,12 @@ async def list_events(
     """Events, newest first, as CloudEvents: what this node remembers, which knows the last
     milliseconds, and below that the journal. Asked for by time, by cursor, as CSV or as a batch of
     CloudEvents, all of them come from the journal."""
-    if query.since or query.until or query.cursor or wants_a_file(request):
+    asks_by_alarm = query.acknowledged is not None
+    if query.since or query.until or query.cursor or asks_by_alarm or wants_a_file(request):
         wanted_past = Wanted(
             subject=query.channel or query.point,
             type=query.type,
+            acknowledged=query.acknowledged,
             since=query.since,
             until=query.until,
         )

@@ -15,8 +15,9 @@ from gateway.api.bodies import Body, Text
 from gateway.api.context import Context, CurrentContext, CurrentPrincipal
 from gateway.api.services import CurrentServices, Services
 from gateway.api.shapes import Shape, answer, page_shape
-from gateway.bus.messages import CloudEvent, cloud_event_object, rfc3339
-from registry import journal
+from gateway.bus.messages import TYPE_PREFIX, CloudEvent, cloud_event_object, rfc3339
+from registry import alarms, journal
+from registry.alarms import Acknowledged
 from registry.database import Database
 from registry.errors import DatabaseAway
 from registry.journal import Call, Event, Scope, Wanted
@@ -101,10 +102,11 @@ async def past_events(
         events = await _all(read, cursor)
         return _csv("events", _EVENT_COLUMNS, (_event_row(event) for event in events))
     page = await read(limit, cursor)
+    shapes = await _shapes(store, page.items)
     if _accepts(request, BATCH):
         headers = {"Link": f'<?cursor={page.next}>; rel="next"'} if page.next else None
-        return answer([event_shape(e) for e in page.items], headers=headers, media_type=BATCH)
-    return answer(page_shape(page, event_shape))
+        return answer(shapes, headers=headers, media_type=BATCH)
+    return answer({"items": shapes, "next": page.next, "total": page.total})
 
 
 async def latest_events(
@@ -132,7 +134,21 @@ async def latest_events(
             total = max(page.total, len(items))
             if shown and (page.next is not None or len(shown) < len(older)):
                 following = encode_cursor(str(shown[-1].number))
+    items = await _seen_to(services, items)
     return answer({"items": items, "next": following, "total": total})
+
+
+async def _seen_to(services: Services, items: list[Shape]) -> list[Shape]:
+    """With who saw to which alarm; while the journal is away nobody can say."""
+    types = {f"{TYPE_PREFIX}{each}" for each in journal.ALARMS}
+    keys = [(each["source"], each["id"]) for each in items if each["type"] in types]
+    if not keys or services.history is None:
+        return items
+    try:
+        found = await services.history.read(lambda c: alarms.acknowledgements(c, keys))
+    except DatabaseAway:
+        return items
+    return [with_acknowledged(e, found.get((e["source"], e["id"]))) for e in items]
 
 
 def _store(services: Services) -> Database:
@@ -184,9 +200,9 @@ def call_shape(call: Call) -> Shape:
     }
 
 
-def event_shape(event: Event) -> Shape:
-    """As the CloudEvent that it was on the wire."""
-    return cloud_event_object(
+def event_shape(event: Event, acknowledged: Acknowledged | None = None) -> Shape:
+    """As the CloudEvent that it was on the wire; an alarm that somebody saw to says so."""
+    shape = cloud_event_object(
         CloudEvent(
             id=event.id,
             source=event.source,
@@ -199,6 +215,39 @@ def event_shape(event: Event) -> Shape:
             data=event.data,
         )
     )
+    return with_acknowledged(shape, acknowledged)
+
+
+def with_acknowledged(shape: Shape, acknowledged: Acknowledged | None) -> Shape:
+    """Extension attributes of CloudEvents have short names and plain values."""
+    if acknowledged is None:
+        return shape
+    said = {"acknowledgedat": rfc3339(acknowledged.at), "acknowledgedby": acknowledged.by_name}
+    return {**shape, **said}
+
+
+async def _shapes(store: Database, events: Sequence[Event]) -> list[Shape]:
+    keys = [(each.source, each.id) for each in events if journal.is_alarm(each)]
+    found = await store.read(lambda c: alarms.acknowledgements(c, keys)) if keys else {}
+    return [event_shape(each, found.get((each.source, each.id))) for each in events]
+
+
+@router.post("/alarms/{event_id}/acknowledge")
+async def acknowledge_alarm(
+    event_id: str,
+    context: CurrentContext,
+    services: CurrentServices,
+    principal: CurrentPrincipal,
+) -> Response:
+    """Say that you see to an alarm, which is an event, by its id. The first to say it stays; it is
+    written to the audit. Needs the role dispatcher or admin where it belongs."""
+    store = _store(services)
+    scope = await _scope(context, principal)
+    event, acknowledged = await store.read(lambda c: alarms.get(c, scope, event_id))
+    if acknowledged is None:
+        await context.database.write(lambda c: alarms.note(c, principal, event))
+        acknowledged = await store.write(lambda c: alarms.acknowledge(c, principal, event))
+    return answer(event_shape(event, acknowledged))
 
 
 def _time(at: datetime | None) -> str | None:

@@ -80,6 +80,20 @@ class CallRow(JournalBase):
     )
 
 
+class AlarmRow(JournalBase):
+    """An event that somebody should see to, and who has. acknowledged_by_…: empty while nobody
+    has; no foreign key, since a record outlives its user."""
+
+    __tablename__ = "journal_alarms"
+
+    id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    source: Mapped[str] = mapped_column(String(200), primary_key=True)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    acknowledged_by_id: Mapped[str] = mapped_column(String(36))
+    acknowledged_by_name: Mapped[str] = mapped_column(String(100))
+
+
 class PositionRow(JournalBase):
     """How far a system's events are stored."""
 
@@ -92,5 +106,6 @@ class PositionRow(JournalBase):
 
 JOURNAL_EVENTS = table(EventRow)
 JOURNAL_CALLS = table(CallRow)
+JOURNAL_ALARMS = table(AlarmRow)
 JOURNAL_POSITIONS = table(PositionRow)
 JOURNAL_METADATA = JournalBase.metadata
