@@ -10,6 +10,7 @@ ROOMS = {
     "floor": "benchmarks.bench_floor",
     "radio": "benchmarks.bench_radio",
     "journal": "benchmarks.bench_journal",
+    "voice": "benchmarks.bench_voice",
     "interop": "benchmarks.bench_interop",
     "devices": "benchmarks.bench_devices",
     "live": "benchmarks.bench_live",

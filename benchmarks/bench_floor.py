@@ -16,6 +16,7 @@ INPUTS = int(os.environ.get("HUTONG_BENCH_FLOOR_INPUTS", "1000000"))
 EACH = 2000
 CHANNELS = ("a", "b", "c", "d")
 STREAMS = ("1", "2", "3")
+CODECS = ("x", "y")
 TALKERS = ("sys/1", "sys/2", "sys/3", "")
 
 
@@ -86,7 +87,7 @@ def _rules(chance: random.Random) -> m.Rules:
         penalty_s=chance.choice((0.0, 4.0)),
         emergency_hold_s=chance.choice((1.0, 20.0)),
         admission=m.Admission(allow_units=chance.choice(units), deny_calls=chance.choice(calls)),
-        voice=chance.choice((m.Voice.SILENCE, m.Voice.SILENCE, m.Voice.EVENTS)),
+        voice=chance.choice((m.Voice.FRAMES, m.Voice.SILENCE, m.Voice.SILENCE, m.Voice.EVENTS)),
         bridge_encrypted=chance.random() < 0.3,
     )
 
@@ -101,6 +102,7 @@ def _member(chance: random.Random, channel: str) -> m.Member:
         receive_only=receive_only,
         advisory=receive_only,
         identifies_talker=chance.random() < 0.8,
+        voice=frozenset(chance.sample(CODECS, chance.choice((0, 1, 2)))),
     )
 
 

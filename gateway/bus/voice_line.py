@@ -69,7 +69,7 @@ class VoiceLine:
         if link is None or link.unwritten_bytes > MOST_WAITING_BYTES:
             self.counters.dropped += 1
             return False
-        if not link.publish(topic, message, qos=0):
+        if not link.publish_at_once(topic, message):
             self.counters.dropped += 1
             return False
         self.counters.sent += 1

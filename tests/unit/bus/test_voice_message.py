@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.events import AMBE_DMR, VoiceFlag, VoiceFrame
+from gateway.bus.link import publish_packet
 from gateway.bus.voice import (
     MOST_PAYLOAD_BYTES,
     UnreadableVoice,
@@ -121,3 +122,23 @@ def test_no_transmission_is_too_long_to_change_to_unnoticed() -> None:
     assert route == VoiceRoute("7f3a01", AMBE_DMR, VoiceFlag.FIRST, 60, 24, 30)
     with pytest.raises(UnreadableVoice):
         readdressed(message, route, "汉" * 90)
+
+
+@given(names, st.binary(max_size=300))
+def test_a_message_is_the_packet_that_mqtt_asks_for(topic: str, payload: bytes) -> None:
+    packet = publish_packet(topic, payload)
+    length, used = 0, 0
+    for used, byte in enumerate(packet[1:5], start=1):
+        length |= (byte & 0x7F) << 7 * (used - 1)
+        if byte < 0x80:
+            break
+    body = packet[1 + used :]
+    assert packet[0] == 0x30
+    assert len(body) == length
+    name_length = int.from_bytes(body[:2], "big")
+    assert (body[2 : 2 + name_length].decode(), body[2 + name_length :]) == (topic, payload)
+
+
+def test_a_topic_that_mqtt_cannot_carry_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        publish_packet("x" * 65_536, b"")
