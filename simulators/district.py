@@ -159,6 +159,8 @@ class District:
                 self.repeaters[step.repeater or 0].unplug()
             case "plug":
                 self.repeaters[step.repeater or 0].plug()
+            case "loss" if step.feed is not None:
+                self.feeds[step.feed].feed.loss = step.ratio or 0.0
             case "loss":
                 self.repeaters[step.repeater or 0].network.loss = step.ratio or 0.0
             case "reorder":
@@ -167,6 +169,10 @@ class District:
                 self.repeaters[step.repeater].network.duplicate = step.ratio or 0.0
             case "delay" if step.repeater is not None:
                 self.repeaters[step.repeater].network.delay_s = step.seconds or 0.0
+            case "delay" if step.channel is not None:
+                self.zello_of(step.channel).delay_s = step.seconds or 0.0
+            case "lose_ends" if step.channel is not None:
+                self.zello_of(step.channel).channels[step.channel].lose_ends = bool(step.active)
             case "end_stream":
                 self.zello_of(step.channel or "").end_stream(step.channel or "")
             case "drop_connections":
@@ -183,9 +189,7 @@ class District:
             case "delay":
                 self.feeds[step.feed or ""].feed.delay_s = step.seconds or 0.0
             case "clock":
-                recorder = self.feeds[step.feed or ""]
-                assert isinstance(recorder, TrunkRecorder)
-                recorder.clock_offset_s = step.offset_s or 0.0
+                self.feeds[step.feed or ""].clock_offset_s = step.offset_s or 0.0
 
     def _press(self, step: Step) -> None:
         if step.feed is not None:

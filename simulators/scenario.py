@@ -239,15 +239,19 @@ _NEEDS: dict[str, tuple[frozenset[str], ...]] = {
     "event": (frozenset({"camera", "kind", "active"}),),
     "unplug": (frozenset({"repeater"}),),
     "plug": (frozenset({"repeater"}),),
-    "loss": (frozenset({"repeater", "ratio"}),),
+    "loss": (frozenset({"repeater", "ratio"}), frozenset({"feed", "ratio"})),
     "reorder": (frozenset({"repeater", "ratio"}),),
     "end_stream": (frozenset({"channel"}),),
     "drop_connections": (frozenset(),),
     "silence": (frozenset({"feed", "active"}),),
     "drop_feed": (frozenset({"feed"}),),
-    "lose_ends": (frozenset({"feed", "active"}),),
+    "lose_ends": (frozenset({"feed", "active"}), frozenset({"channel", "active"})),
     "duplicate": (frozenset({"feed", "active"}), frozenset({"repeater", "ratio"})),
-    "delay": (frozenset({"feed", "seconds"}), frozenset({"repeater", "seconds"})),
+    "delay": (
+        frozenset({"feed", "seconds"}),
+        frozenset({"repeater", "seconds"}),
+        frozenset({"channel", "seconds"}),
+    ),
     "clock": (frozenset({"feed", "offset_s"}),),
 }
 _ALWAYS = frozenset({"at_s", "every_s", "action"})
@@ -451,7 +455,6 @@ def _disagreements(scenario: Scenario) -> list[tuple[Location, str]]:
         *_units_off_their_feeds(scenario),
         *_phones_off_their_channels(scenario),
         *_phones_pressed_off_their_channels(scenario),
-        *_hosts_whose_clock_is_set(scenario),
         *_unknown(scenario, "camera", (name for _, name in cameras)),
         *_unknown(scenario, "repeater", (number for _, number in repeaters)),
         *_unknown(scenario, "radio", (number for _, number in radios)),
@@ -459,14 +462,6 @@ def _disagreements(scenario: Scenario) -> list[tuple[Location, str]]:
         *_unknown(scenario, "feed", (name for _, name in feeds)),
         *_unknown(scenario, "channel", (name for part in scenario.zello for name in part.channels)),
     ]
-
-
-def _hosts_whose_clock_is_set(scenario: Scenario) -> Iterator[tuple[Location, str]]:
-    recorders = {part.name for part in scenario.feeds.trunk_recorders}
-    hosts = {part.name for part in scenario.feeds.mmdvm_hosts} - recorders
-    for index, step in enumerate(scenario.timeline):
-        if step.action == "clock" and step.feed in hosts:
-            yield ("timeline", index, "feed"), f"{step.feed} is no trunk-recorder: it has no clock"
 
 
 def _twice(named: Sequence[tuple[Location, str | int]]) -> Iterator[tuple[Location, str]]:

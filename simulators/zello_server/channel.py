@@ -33,12 +33,14 @@ class Stream:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Channel:
-    """name: as written; the real service tells case apart when it delivers, not at logon."""
+    """name: as written; the real service tells case apart when it delivers, not at logon.
+    lose_ends: a fault: nobody is told that a talk is over."""
 
     name: str
     log: Log
     texting: bool = True
     locations: bool = True
+    lose_ends: bool = False
     members: list[Member] = dataclasses.field(default_factory=list)
     deaf: list[Member] = dataclasses.field(default_factory=list)
     talk: Stream | None = None
@@ -111,7 +113,7 @@ class Channel:
             stream=stream.id,
             detail=reason,
         )
-        for member, number in stream.listeners:
+        for member, number in stream.listeners if not self.lose_ends else ():
             member.deliver(wire.stream_stop(number))
         if tell_sender:
             stream.sender.deliver(wire.stream_stop(stream.id))

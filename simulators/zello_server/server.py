@@ -33,7 +33,8 @@ class ZelloServer:
     seconds since 1970, by which auth tokens run out.
 
     Faults, to be set at any time: refuse_logon and refuse_start hold the error text to answer
-    with; silent takes everything and says nothing.
+    with; silent takes everything and says nothing; delay_s is how late all that it says comes; a
+    channel's lose_ends tells nobody of the end of a talk.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class ZelloServer:
         self.refuse_logon = ""
         self.refuse_start = ""
         self.silent = False
+        self.delay_s = 0.0
         self._changes = Changes()
         self._server: Server | None = None
         self._messages = itertools.count(0x1000000)

@@ -38,7 +38,8 @@ class Session:
         self._listen_only = False
         self._streams = itertools.count(1)
         self._outgoing: dict[int, Stream] = {}
-        self._outbox: asyncio.Queue[str | bytes | None] = asyncio.Queue(MAX_OUTBOX)
+        self._outbox: asyncio.Queue[tuple[float, str | bytes | None]] = asyncio.Queue(MAX_OUTBOX)
+        self._now_s = asyncio.get_running_loop().time
         self._timers: list[asyncio.TimerHandle] = []
         self._commands: dict[str, Callable[[wire.Message], wire.Message]] = {
             "start_stream": self._start_stream,
@@ -99,11 +100,16 @@ class Session:
             log.warning("connection of %s reads too slowly and is dropped", self.username)
             self.abort()
             return
-        self._outbox.put_nowait(data)
+        self._outbox.put_nowait((self._now_s() + self._server.delay_s, data))
 
     async def _write(self) -> None:
         try:
-            while (data := await self._outbox.get()) is not None:
+            while True:
+                due_s, data = await self._outbox.get()
+                if due_s > self._now_s():
+                    await asyncio.sleep(due_s - self._now_s())
+                if data is None:
+                    break
                 await self._connection.send(data)
             await self._connection.close()
         except ConnectionClosed:

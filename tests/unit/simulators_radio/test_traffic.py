@@ -9,7 +9,7 @@ from patience import wait_until
 
 from simulators import load
 from simulators.district import District
-from simulators.scenario import BadScenario, parse
+from simulators.scenario import parse
 from simulators.traffic import Peak, presses
 
 
@@ -47,15 +47,6 @@ def test_a_load_scenario_is_a_scenario(make: object) -> None:
     assert len(scenario.homebrew.repeaters) + len(scenario.zello[0].channels) == 100
     assert scenario.traffic is not None
     assert scenario.traffic.presses_s in (30.0, 100.0)
-
-
-def test_only_a_recorder_has_a_clock() -> None:
-    text = (
-        "feeds: {mmdvm_hosts: [{name: hot}]}\n"
-        "timeline: [{action: clock, feed: hot, offset_s: 86400}]\n"
-    )
-    with pytest.raises(BadScenario, match="no trunk-recorder"):
-        parse(text)
 
 
 async def test_phones_of_a_district_press_at_random_and_channels_fall_busy() -> None:
