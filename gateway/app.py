@@ -146,7 +146,7 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
         directory = Directory()
         lease = BridgeLease(bus, presence) if "bridge" in roles else None
         bridge = Bridge(bus, presence, lease, directory) if lease else None
-        journal = _journal(settings, bus, lease, past, database) if lease else None
+        journal = _journal(settings, bus, lease, past, database, directory) if lease else None
         roster = Roster(
             bus=bus,
             database=database,
@@ -201,12 +201,17 @@ def _rounds(
 
 
 def _journal(
-    settings: Settings, bus: Bus, lease: BridgeLease, store: Database, registry: Database
+    settings: Settings,
+    bus: Bus,
+    lease: BridgeLease,
+    store: Database,
+    registry: Database,
+    directory: Directory,
 ) -> Journal:
     kept = Retention(
         events_days=settings.journal_events_days, calls_days=settings.journal_calls_days
     )
-    return Journal(bus, lease, store, registry, retention=kept)
+    return Journal(bus, lease, store, registry, directory=directory, retention=kept)
 
 
 # --- the database ---------------------------------------------------------------------------------

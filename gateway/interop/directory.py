@@ -1,6 +1,7 @@
 """Who is who: one person, many addresses, so that everybody is named the same way everywhere."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gateway.interop.definitions import UnitDefinition
 
@@ -23,6 +24,13 @@ class Directory:
         """The unit's alias; else what the system itself says."""
         unit = self._units.get(talker)
         return unit.alias if unit is not None else said
+
+    def named(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What an event says, with the alias that its talker has here."""
+        unit = self._units.get(str(data.get("talker") or ""))
+        if unit is None or data.get("talker_alias") == unit.alias:
+            return data
+        return {**data, "talker_alias": unit.alias}
 
     def priority(self, talker: str) -> int:
         unit = self._units.get(talker)

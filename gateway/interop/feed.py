@@ -166,8 +166,7 @@ class Feed:
             return
         if event.type in ("command.result", "floor.refreshed"):
             return
-        if "talker" in event.data:
-            event = dataclasses.replace(event, data=self._named(dict(event.data)))
+        event = dataclasses.replace(event, data=self._directory.named(event.data))
         item = self._item(
             "event", parts.family, parts.org, event.subject, cloud_event_object(event)
         )

@@ -21,6 +21,7 @@ from gateway.bus.messages import CloudEvent, Repeats, decode_event
 from gateway.bus.topics import OrgTopic
 from gateway.interop.acknowledged import Position
 from gateway.interop.calls import CallBook
+from gateway.interop.directory import Directory
 from gateway.interop.hearing import writer_of
 from gateway.interop.lease import BridgeLease
 from registry import journal
@@ -73,7 +74,8 @@ class _Entry:
 
 class Journal:
     """One for each node with the role `bridge`. store: the journal's database; registry: who has
-    which path. spool: the most entries that wait."""
+    which path. directory: by which people are named as they are everywhere, now and not when
+    somebody reads it: radios change hands. spool: the most entries that wait."""
 
     def __init__(
         self,
@@ -82,12 +84,14 @@ class Journal:
         store: Database,
         registry: Database,
         *,
+        directory: Directory | None = None,
         retention: Retention | None = None,
         spool: int = SPOOL,
     ) -> None:
         self.counters = JournalCounters()
         self._bus, self._lease = bus, lease
         self._store, self._registry = store, registry
+        self._directory = directory or Directory()
         self._retention = retention or Retention()
         self._loop = asyncio.get_running_loop()
         self._spool: collections.deque[_Entry] = collections.deque()
@@ -136,6 +140,9 @@ class Journal:
 
     def _keep(self, org: str, event: CloudEvent, *, late: bool) -> None:
         now_s, received_at = self._loop.time(), datetime.now(UTC)
+        data = self._directory.named(event.data)
+        if data is not event.data:
+            event = dataclasses.replace(event, data=data)
         at = _time_of(event, received_at)
         system_id = event.source.rsplit("/", 1)[1]
         kept = event.type not in NOT_KEPT

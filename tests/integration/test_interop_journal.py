@@ -15,6 +15,8 @@ from patience import wait_until
 from test_interop_two_bridges import Agents, Party, agents, party
 
 from gateway.bus.messages import CloudEvent, decode, encode_event
+from gateway.interop.definitions import UnitDefinition
+from gateway.interop.directory import Directory
 from gateway.interop.journal import Journal, Retention
 from registry import journal, organizations
 from registry.database import Connection, Database
@@ -99,6 +101,25 @@ async def test_every_event_but_refreshes_is_stored_once_and_in_order(
         assert len(calls) == 20
         assert {(c.outcome, c.end_reason) for c in calls} == {("bridged", "released")}
         assert (await journal_store.read(journal.positions))[TRUNK] == (air.bus.epoch, 60)
+
+
+async def test_people_are_named_in_history_as_they_are_named_everywhere(
+    embedded_broker: RunningBroker, journal_store: Database, database: Database
+) -> None:
+    unit = UnitDefinition(alias="张伟", priority=0, addresses={TRUNK: "12"})
+    async with journalling(
+        embedded_broker, journal_store, database, directory=Directory([unit])
+    ) as (air, _, it):
+        air.say("floor.taken", talker_alias="RADIO 12")
+        air.say("floor.idle")
+        air.say("text.message", talker=f"{TRUNK}/77", talker_alias="RADIO 77")
+        await wait_until(lambda: it.counters.stored >= 4 and not it.waiting, timeout_s=30)
+        found = await events_of(journal_store, subject=TRUNK_CHANNEL)
+        aliases = {e.type: e.data.get("talker_alias") for e in found if "talker" in e.data}
+        assert aliases["floor.taken"] == "张伟"
+        assert aliases["text.message"] == "RADIO 77"
+        (call,) = await calls_of(journal_store)
+        assert (call.talker, call.talker_alias) == (f"{TRUNK}/12", "张伟")
 
 
 async def test_what_comes_again_and_what_comes_late_is_stored_once(
