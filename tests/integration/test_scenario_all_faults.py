@@ -135,13 +135,15 @@ class Ears:
 
     async def hear(self, number: int) -> None:
         """Until each system has told of so many talks, and of their ends."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(30):
-                while not all(
-                    len(talks) >= number and all(end for _, end in talks)
-                    for talks in self.all_talks().values()
-                ):
-                    await asyncio.sleep(0.01)
+
+        def told() -> bool:
+            return all(
+                len(talks) >= number and all(end for _, end in talks)
+                for talks in self.all_talks().values()
+            )
+
+        with contextlib.suppress(pytest.fail.Exception):  # what there is says more
+            await wait_until(told)
         assert all(len(talks) == number for talks in self.all_talks().values()), self.all_talks()
         assert all(end for talks in self.all_talks().values() for _, end in talks)
 
