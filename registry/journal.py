@@ -136,12 +136,13 @@ class Scope:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """since, until: from then on, and before then, by the event's own time. acknowledged: alarms
-    alone, those that somebody has seen to or those that nobody has."""
+    """talkers: any of them. since, until: from then on, and before then, by the event's own time.
+    acknowledged: alarms alone, those that somebody has seen to or those that nobody has."""
 
     subject: str | None = None
     type: str | None = None
     talker: str | None = None
+    talkers: tuple[str, ...] | None = None
     patch: str | None = None
     emergency: bool | None = None
     acknowledged: bool | None = None
@@ -343,6 +344,8 @@ def read_calls(
     ):
         if value is not None:
             conditions.append(column == value)
+    if wanted.talkers is not None:
+        conditions.append(_C.talker.in_(wanted.talkers))
     conditions += _times(_C.started_at, wanted)
 
     def read(row: AnyRow) -> Call:

@@ -16,7 +16,7 @@ from gateway.api.context import Context, CurrentContext, CurrentPrincipal
 from gateway.api.services import CurrentServices, Services
 from gateway.api.shapes import Shape, answer, page_shape
 from gateway.bus.messages import TYPE_PREFIX, CloudEvent, cloud_event_object, rfc3339
-from registry import alarms, journal
+from registry import alarms, journal, units
 from registry.alarms import Acknowledged
 from registry.database import Database
 from registry.errors import DatabaseAway
@@ -36,12 +36,14 @@ Id = Annotated[Text, Field(max_length=300)]
 
 
 class CallQuery(Body):
-    """channel, patch: ids. talker: ``{system_id}/{address}`` or ``user/{id}``. since, until: from
-    then on, and before then, by when the call began."""
+    """channel, patch: ids. talker: ``{system_id}/{address}`` or ``user/{id}``. unit: id; whatever
+    was said from any of the addresses that it has now. since, until: from then on, and before then,
+    by when the call began."""
 
     channel: Id | None = None
     patch: Id | None = None
     talker: Id | None = None
+    unit: Id | None = None
     emergency: bool | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
@@ -60,10 +62,15 @@ async def list_calls(
     """Who talked, where, how long, carried to whom, and why it ended; newest first."""
     store = _store(services)
     scope = await _scope(context, principal)
+    talkers: tuple[str, ...] | None = None
+    if (unit_id := query.unit) is not None:
+        unit = await context.database.read(lambda c: units.get(c, principal, unit_id))
+        talkers = tuple(f"{each.system_id}/{each.address}" for each in unit.addresses)
     wanted = Wanted(
         subject=query.channel,
         patch=query.patch,
         talker=query.talker,
+        talkers=talkers,
         emergency=query.emergency,
         since=query.since,
         until=query.until,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from databases import ON_SQLITE
+from test_api_radio_dispatch import channels_of
 
 from registry import journal, organizations
 from registry.journal import Call, Event
@@ -17,7 +18,7 @@ BEGAN = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SINCE = "2026-11-21T12:00:00Z"
 
 
-async def filled(stage: Any, count: int = 5) -> None:
+async def filled(stage: Any, count: int = 5, system: str = "s") -> None:
     """Events and calls of w1, and one of each of w3, which lies in another station."""
     tree = await stage.api.context.database.read(lambda c: organizations.tree(c, SYSTEM))
     ids = {each.path: each.id for each in tree}
@@ -45,7 +46,7 @@ async def filled(stage: Any, count: int = 5) -> None:
             channel_id=channel,
             organization_id=owner,
             patch_id="p",
-            talker=f"s/{n}",
+            talker=f"{system}/{n}",
             talker_alias="=cmd()",
             emergency=n == 2,
             encrypted=False,
@@ -83,6 +84,25 @@ async def test_calls_in_pages_and_by_what_is_asked(stage: Any) -> None:
         assert (await viewer("GET", "/calls", **query)).body["total"] == count, query
     assert (await viewer("GET", "/calls", since="yesterday")).status == 422
     assert (await viewer("GET", "/calls", cursor="none")).status == 422
+
+
+async def test_calls_of_one_person_from_whatever_radio(stage: Any) -> None:
+    await channels_of(stage, "1/1")
+    integrator, dispatcher = await stage.caller("integrator"), await stage.caller("dispatcher")
+    system = (await integrator("GET", "/systems")).body["items"][0]["id"]
+    addresses = [{"system": system, "address": each} for each in ("1", "3")]
+    body = {"alias": "Li", "organization": "d/s1", "addresses": addresses}
+    unit = (await integrator("POST", "/units", body)).body["id"]
+    await filled(stage, system=system)
+    told = await dispatcher("GET", "/calls", unit=unit)
+    assert [each["id"] for each in told.body["items"]] == ["mine-3", "mine-1"]
+    assert (await dispatcher("GET", "/calls", unit=unit, talker="s/2")).body["items"] == []
+    nobody = (await dispatcher("GET", "/calls", unit=system)).status
+    # Who sees no units does not learn by the history which there are.
+    assert (nobody, (await (await stage.caller("viewer"))("GET", "/calls", unit=unit)).status) == (
+        404,
+        404,
+    )
 
 
 async def test_past_events_are_cloud_events_of_ones_own_partition(stage: Any) -> None:
