@@ -15,13 +15,14 @@ TICKETS = re.compile(r"/points/[^/]+/live$")
 TOKEN = "a-token-of-the-media-server"
 
 
-async def _with_media_server(page: Page, whep: str = "") -> None:
-    """Every ticket names one. whep: its address; empty for where the gateway serves it."""
+async def _with_media_server(page: Page, whep: str = "", reason: str = "") -> None:
+    """Every ticket names one. whep: its address; empty for where the gateway serves it. reason: why
+    it cannot be used."""
 
     async def answer(route: Route) -> None:
         response = await route.fetch()
         ticket: dict[str, Any] = await response.json()
-        ticket["media_server"] = {"token": TOKEN, "reason": ""}
+        ticket["media_server"] = {"token": None if reason else TOKEN, "reason": reason}
         ticket["urls"]["whep"] = whep or ticket["urls"]["whep"]
         await route.fulfill(response=response, json=ticket)
 
@@ -73,3 +74,15 @@ async def test_the_gateway_shows_what_its_media_server_does_not(visitors: Visito
     await expect(tile).to_have_attribute("data-transport", "frames")
     await expect(tile.locator("[data-test=notice]")).to_be_visible()
     viewer.forgive("status of 401")
+
+
+async def test_the_details_say_why_no_media_server_is_used(visitors: Visitors) -> None:
+    viewer = await visitors.of("viewer")
+    reason = "the media server is away: it does not answer"
+    await _with_media_server(viewer.page, reason=reason)
+    await viewer.sign_in()
+    tile = await _open_first_online(viewer.page)
+    await expect(tile).to_have_attribute("data-transport", "frames")
+    await expect(tile.locator("[data-test=notice]")).to_have_count(0)
+    await tile.locator("[data-test=details]").click()
+    await expect(tile.locator("[data-test=unserved]")).to_contain_text(reason)

@@ -220,6 +220,7 @@ async def test_a_purpose_is_asked_for_once(demo: Any, visitors: Visitors) -> Non
         cameras = page.locator("[data-test=camera][data-status=online]")
         await cameras.first.click()
         await expect(page.locator("[data-test=wall-purpose]")).to_be_visible()
+        await expect(page.locator("[data-test=live-state] strong")).to_have_text("须填写事由")
         await page.fill("[data-test=wall-purpose]", "事由 7")
         await page.keyboard.press("Enter")
         tile = page.locator("[data-test=live]")

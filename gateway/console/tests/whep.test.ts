@@ -54,12 +54,13 @@ const abilities: Abilities = {
 }
 const profiles = [{ name: 'main', codec: 'h264', width: 0, height: 0, fps: 0 }]
 const point = { id: 'p', profiles } as unknown as Point
+const AWAY = 'the media server is away: refused'
 const ticketOf = (count: number, token: string | null): LiveTicket =>
   ({
     profile: 'main',
     codec: 'h264',
     urls: { frames: `/live/${count}/frames`, whep: `https://media.example/path${count}/whep` },
-    media_server: { token, reason: '' },
+    media_server: { token, reason: token ? '' : AWAY },
   }) as unknown as LiveTicket
 
 function answered(method: string, url: string, token: string | null): Promise<Response> {
@@ -206,10 +207,18 @@ describe('a stream of a media server', () => {
     expect(host.children).toHaveLength(0)
   })
 
-  it('is not looked for where the gateway says that there is none', async () => {
+  it('is not looked for where the gateway says that there is none, and why', async () => {
     const { session, view } = opened(null)
     await vi.waitFor(() => expect(sockets).toHaveLength(1))
     expect([FakePeer.all.length, view.transport, view.notice]).toEqual([0, 'frames', null])
+    expect(view.unserved).toBe(AWAY)
+    session.close()
+  })
+
+  it('has no reason to tell where it is used', async () => {
+    const { session, view } = opened()
+    await playing()
+    expect(view.unserved).toBeNull()
     session.close()
   })
 })
