@@ -202,7 +202,8 @@ class _Turn(Emergencies):
             return Standing.BARRED
         open_here = not talk.encrypted or self._rules.bridge_encrypted
         may_talk = self._rules.members[talk.channel].may_talk
-        bridged = may_talk and open_here and talk.channel not in self._suspended
+        heard = may_talk and self._rules.reaches(talk.channel)
+        bridged = heard and open_here and talk.channel not in self._suspended
         return Standing.WAITING if bridged and not self._refused(talk) else Standing.LOCAL
 
     def _refused(self, talk: Talk) -> bool:

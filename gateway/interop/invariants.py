@@ -40,6 +40,8 @@ def check(floor: m.Floor) -> None:
         return
     if talk.channel is not None and not rules.members[talk.channel].may_talk:
         raise BrokenInvariant(f"{talk.channel} holds the floor and may not talk")
+    if talk.channel is not None and not rules.reaches(talk.channel):
+        raise BrokenInvariant(f"{talk.channel} holds the floor and nobody can hear it")
     if talk.encrypted and not rules.bridge_encrypted:
         raise BrokenInvariant("an encrypted talk is bridged")
     if talk.channel in floor.suspended:

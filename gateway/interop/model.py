@@ -122,6 +122,14 @@ class Rules:
         shared = one is not None and other is not None and one.voice & other.voice
         return Voice.FRAMES if shared else Voice.EVENTS
 
+    def reaches(self, talker: str) -> bool:
+        """Is there anybody in the patch for this member to talk to? Else its talk is shown and
+        recorded, and must keep nobody off the floor who would be heard."""
+        return self.voice is not Voice.FRAMES or any(
+            each != talker and self.keyable(each) and self.passes(talker, each) is Voice.FRAMES
+            for each in self.members
+        )
+
     def keyed_for(self, talk: "Talk", channel: str) -> bool:
         """Is a member keyed while this talk holds the floor? Pair by pair."""
         return self.keyable(channel) and self.passes(talk.channel, channel) is not Voice.EVENTS
@@ -138,7 +146,7 @@ class Rules:
 
 class Standing(enum.StrEnum):
     """Where a talk stands: it holds the floor, waits for it, is kept off it until its stream
-    ends, or is only of its own channel (listen-only member, encrypted)."""
+    ends, or is only of its own channel (listen-only member, encrypted, nobody shares its codec)."""
 
     HOLDER = "holder"
     WAITING = "waiting"
