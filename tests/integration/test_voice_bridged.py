@@ -6,11 +6,18 @@ import dataclasses
 
 import pytest
 from brokers import RunningBroker
+from lab import running
 from patience import wait_until
 from voice_stage import patched, stage
 
 from adapters.events import VoiceFlag
+from gateway.bus.client import Bus
+from gateway.bus.presence import Presence
+from gateway.bus.topics import Topics
 from gateway.bus.voice import encode_voice
+from gateway.interop.bridge import Bridge
+from gateway.interop.directory import Directory
+from gateway.interop.lease import BridgeLease
 from gateway.interop.model import Voice
 
 
@@ -167,3 +174,32 @@ async def test_who_holds_no_floor_is_not_passed_on_whatever_an_agent_sends(
         await wait_until(lambda: counters.not_carried == before + 3, what="dropped and counted")
         said += a.speak("t1")
         await wait_until(lambda: c.heard() == said)
+
+
+async def test_the_standby_hears_and_says_nothing_and_goes_on_when_the_other_dies(
+    broker: RunningBroker,
+) -> None:
+    defined = patched("a", "b")
+    async with stage(broker, defined) as it:
+        bus = Bus(broker.address, node="second", topics=Topics(), roles=("bridge",))
+        presence = Presence(bus, asyncio.get_running_loop().time)
+        lease = BridgeLease(bus, presence)
+        standby = Bridge(bus, presence, lease, Directory())
+        standby.define(defined)
+        async with running(bus.run(), lease.run()):
+            await wait_until(bus.voice("bridge").ready.is_set, what="the standby listens")
+            a, b = it.scripts["a"], it.scripts["b"]
+            a.take("t1")
+            said = a.speak("t1", 2)
+            await wait_until(lambda: b.heard() == said)
+            await wait_until(lambda: standby.voice.counters.standby == 2)
+            assert standby.voice.counters.sent == 0
+            first = it.keyed("b")
+            for task in it.bridge_tasks:
+                task.cancel()
+            await asyncio.wait(it.bridge_tasks)
+            await wait_until(lambda: it.keyed("b") not in ("", first), what="the other keys")
+            await wait_until(
+                lambda: a.speak("t1") and b.sent[-1].transmission == it.keyed("b"),
+                what="voice in the key of the other",
+            )
