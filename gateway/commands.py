@@ -14,6 +14,7 @@ from gateway import bootstrap
 from gateway.access.secrets import Sealer
 from gateway.agents.cameras import device_adapter
 from gateway.agents.onboarding import Onboarding, Result, Wish
+from gateway.broker_check import examine_broker
 from gateway.bus.address import parse_broker_url
 from gateway.bus.client import check as check_broker
 from gateway.live.mediaserver import KeyRing
@@ -192,7 +193,7 @@ async def examine(settings: Settings) -> int:
         ("disk", _disk),
         ("database", _database),
         ("broker", _broker),
-        ("radio", _radio),
+        *([("radio", _radio)] if settings.mqtt_url is not None else []),
         ("media", _media),
         *([("media server", _media_server)] if settings.media_servers else []),
         ("pictures", _pictures),
@@ -251,7 +252,7 @@ async def _broker(settings: Settings) -> str:
     if settings.mqtt_url is not None and settings.mqtt_url.get_secret_value():
         address = parse_broker_url(settings.mqtt_url.get_secret_value())
         await check_broker(address)
-        return f"{address.shown} answers"
+        return f"{address.shown} answers, {await examine_broker(address, settings.mqtt_prefix)}"
     _need_data_dir(settings)
     try:
         async with broker(settings, settings.data_dir / "doctor") as (address, _):

@@ -79,11 +79,7 @@ class Mosquitto:
         binary = mosquitto_path()
         assert binary is not None
         config = self._directory / "mosquitto.conf"
-        config.write_text(
-            f"listener {self._port} 127.0.0.1\nallow_anonymous true\nuser root\n"
-            "max_queued_messages 0\nmax_inflight_messages 1000\n"
-            f"persistence true\npersistence_location {self._directory}/\nautosave_interval 1\n"
-        )
+        config.write_text(self.configuration())
         self._process = await asyncio.create_subprocess_exec(
             binary,
             "-c",
@@ -92,6 +88,13 @@ class Mosquitto:
             stderr=asyncio.subprocess.DEVNULL,
         )
         await until_it_answers(self.address)
+
+    def configuration(self) -> str:
+        return (
+            f"listener {self._port} 127.0.0.1\nallow_anonymous true\nuser root\n"
+            "max_queued_messages 0\nmax_inflight_messages 1000\n"
+            f"persistence true\npersistence_location {self._directory}/\nautosave_interval 1\n"
+        )
 
     async def kill(self) -> None:
         assert self._process is not None

@@ -179,6 +179,7 @@ def closed_port() -> int:
         ["db", "upgrade", "--help"],
         ["user", "add", "--help"],
         ["doctor", "--help"],
+        ["status", "--help"],
     ],
 )
 def test_help_is_there_for_every_command(in_process: Command, arguments: Sequence[str]) -> None:
@@ -522,6 +523,18 @@ def test_the_database_is_upgraded_and_the_doctor_is_content(
     assert done.returncode == 0, done.stdout
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok"] * 7
     assert not (tmp_path / "data" / "doctor").exists()
+
+
+def test_the_status_of_an_embedded_broker_is_asked_for_elsewhere(in_process: Command) -> None:
+    said = sentence(in_process("status"), 2)
+    assert "HUTONG_MQTT_URL is not set" in said
+    assert "/metrics" in said
+
+
+def test_the_status_of_a_broker_that_is_not_there_is_one_sentence(in_process: Command) -> None:
+    url = f"mqtt://gateway:geheim@127.0.0.1:{closed_port()}"
+    said = sentence(in_process("status", HUTONG_MQTT_URL=url), 1)
+    assert "geheim" not in said
 
 
 def test_the_doctor_says_what_is_wrong(in_process: Command, tmp_path: Path) -> None:
