@@ -97,6 +97,17 @@ describe('events', () => {
     expect(all.map(({ id }) => id)).toEqual(['c', 'b', 'a'])
   })
 
+  it('learns who saw to an alarm, and does not forget it', () => {
+    const alarm = event('a', '2026-01-01T00:00:01Z', 'hutong.emergency.raised')
+    const seen = { ...alarm, acknowledgedat: '2026-01-01T00:01:00Z', acknowledgedby: 'Li' }
+    const known = merge(merge([], [alarm, event('b', '2026-01-01T00:00:02Z')]), [seen])
+    expect(known.map(({ id, acknowledgedby }) => [id, acknowledgedby])).toEqual([
+      ['b', undefined],
+      ['a', 'Li'],
+    ])
+    expect(merge(known, [alarm])[1]?.acknowledgedby).toBe('Li')
+  })
+
   it('is bounded', () => {
     const many = Array.from({ length: 700 }, (_, i) => event(`e${i}`, new Date(i * 1000).toISOString()))
     const kept = merge([], many)

@@ -107,6 +107,12 @@ describe('words and figures', () => {
       who: 'Li',
     })
     expect(event('hutong.point.tamper', {})).toMatchObject({ group: 'camera', tone: 'alarm' })
+    expect(event('hutong.point.tamper', { active: false }).alarm).toBe(false)
+    expect(event('hutong.system.alarm', { active: true })).toMatchObject({
+      group: 'radio',
+      alarm: true,
+    })
+    expect(event('hutong.floor.taken', { emergency: true }).alarm).toBe(false)
     expect(event('hutong.news', {})).toMatchObject({ group: 'other', tone: 'quiet', who: null })
   })
 

@@ -182,6 +182,11 @@ export class Api {
     return this.http.post<TalkAnswer | null>(path, { body: { action }, keepalive })
   }
 
+  /** Says that we see to an alarm; the event as it is then. */
+  acknowledge(id: string) {
+    return this.http.post<BusEvent>(`/alarms/${encodeURIComponent(id)}/acknowledge`, {})
+  }
+
   events(query: Query) {
     return this.http.get<Page<BusEvent>>('/events', { query })
   }

@@ -238,6 +238,9 @@ export interface BusEvent {
   subject: string
   time: string
   data: Record<string, unknown>
+  /** Of an alarm that somebody saw to. */
+  acknowledgedat?: string
+  acknowledgedby?: string
 }
 
 /** Points of a cell of the map, `bbox` as west, south, east, north. */

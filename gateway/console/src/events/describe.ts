@@ -8,6 +8,8 @@ export interface Description {
   name: string
   group: Group
   tone: Tone
+  /** Whether somebody should see to it. */
+  alarm: boolean
   who: string | null
   reason: string | null
 }
@@ -19,7 +21,9 @@ const TONES: Record<string, Tone> = {
   'floor.queued': 'notice',
   'floor.revoked': 'notice',
   'member.suspended': 'alarm',
+  'system.alarm': 'alarm',
   'emergency.raised': 'alarm',
+  'emergency.undelivered': 'alarm',
   'point.tamper': 'alarm',
   'point.signal_lost': 'alarm',
   'point.alarm': 'alarm',
@@ -27,7 +31,11 @@ const TONES: Record<string, Tone> = {
   'point.quality': 'notice',
 }
 
-const RADIO = /^(floor|emergency|unit|member|text|command|call|channel|patch)\./
+const ALARMS = new Set([
+  ...['emergency.raised', 'emergency.undelivered', 'member.suspended', 'system.alarm'],
+  ...['point.alarm', 'point.tamper', 'point.signal_lost'],
+])
+const RADIO = /^(floor|emergency|unit|member|system|text|command|call|channel|patch)\./
 
 /** What a list shows of an event, apart from the names of things. */
 export function describe(event: BusEvent): Description {
@@ -39,6 +47,7 @@ export function describe(event: BusEvent): Description {
     name,
     group,
     tone,
+    alarm: ALARMS.has(name) && event.data?.active !== false,
     who: firstText(talker_alias, alias, addressOf(talker), addressOf(unit)),
     reason: firstText(text, reason, outcome),
   }

@@ -23,17 +23,26 @@ export function createEventLog(api: Api, stream: EventStream) {
     add(page.items)
   }
 
+  /** Everybody's from then on; told by the answer, as no stream tells it. */
+  async function acknowledge(event: BusEvent): Promise<BusEvent> {
+    const seen = await api.acknowledge(event.id)
+    add([seen])
+    return seen
+  }
+
   function clear(): void {
     items.value = []
   }
 
   stream.on('event', (data) => add([data as BusEvent]))
   stream.whenOpened(() => void load().catch(() => undefined))
-  return { items, clear }
+  return { items, acknowledge, clear }
 }
 
-/** Newest first, each id once, bounded. */
-export function merge(known: readonly BusEvent[], more: readonly BusEvent[]): BusEvent[] {
+/** Newest first, each id once, bounded. What somebody saw to meanwhile says so. */
+export function merge(old: readonly BusEvent[], more: readonly BusEvent[]): BusEvent[] {
+  const seen = new Map(more.filter((event) => event.acknowledgedat).map((event) => [event.id, event]))
+  const known = old.map((event) => seen.get(event.id) ?? event)
   const ids = new Set(known.map(({ id }) => id))
   const fresh: BusEvent[] = []
   for (const event of more) {

@@ -311,6 +311,8 @@ export const en = {
     none: 'Nothing has happened yet.',
     pause: 'Hold the list',
     resume: 'Go on ({n} new)',
+    acknowledge: 'Acknowledge',
+    seenBy: 'Seen to by {who}',
     time: 'Time',
     what: 'Event',
     where: 'Where',
@@ -333,8 +335,13 @@ export const en = {
       },
       member: {
         suspended: 'Member suspended',
+        resumed: 'Member put back',
+      },
+      system: {
+        alarm: 'Radio system alarm',
       },
       emergency: {
+        undelivered: 'Emergency not delivered',
         raised: 'Emergency raised',
         cleared: 'Emergency cleared',
       },

@@ -311,6 +311,8 @@ export const zh: Messages = {
     none: '暂无事件。',
     pause: '暂停滚动',
     resume: '继续（{n} 条新事件）',
+    acknowledge: '确认',
+    seenBy: '{who} 已确认',
     time: '时间',
     what: '事件',
     where: '地点',
@@ -333,8 +335,13 @@ export const zh: Messages = {
       },
       member: {
         suspended: '成员被停用',
+        resumed: '成员恢复',
+      },
+      system: {
+        alarm: '无线系统告警',
       },
       emergency: {
+        undelivered: '紧急呼叫未送达',
         raised: '发起紧急呼叫',
         cleared: '紧急呼叫解除',
       },
