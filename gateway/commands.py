@@ -17,6 +17,7 @@ from gateway.agents.onboarding import Onboarding, Result, Wish
 from gateway.broker_check import examine_broker
 from gateway.bus.address import parse_broker_url
 from gateway.bus.client import check as check_broker
+from gateway.bus.errors import BusError
 from gateway.live.mediaserver import KeyRing
 from gateway.live.mediaserver import examine as examine_media_servers
 from gateway.settings import Settings, SettingsError
@@ -266,9 +267,11 @@ async def _radio(settings: Settings) -> str:
     """What runs on the broker already; a machine that is just set up has nothing."""
     if settings.mqtt_url is None or not settings.mqtt_url.get_secret_value():
         raise _NotChecked("not checked, the embedded broker is its own gateway's alone")
-    looked = await look(
-        parse_broker_url(settings.mqtt_url.get_secret_value()), settings.mqtt_prefix
-    )
+    address = parse_broker_url(settings.mqtt_url.get_secret_value())
+    try:
+        looked = await look(address, settings.mqtt_prefix)
+    except BusError:
+        raise _NotChecked("not checked, it needs the broker") from None
     nodes, systems = looked.nodes(), looked.systems()
     if not nodes:
         return "nothing runs on this broker yet"

@@ -106,6 +106,7 @@ class SystemHealth:
 
     async def run(self) -> None:
         """Until cancelled."""
+        self._habit.began(self._now_s(), self._hour())
         try:
             while True:
                 self.look()
