@@ -1,10 +1,8 @@
 """How a Zello connection that broke comes back: a new adapter with the refresh token of the one
 before it, and with the account itself where that token is worth nothing any more."""
 
-import base64
 import contextlib
 import dataclasses
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 from lab import running
 from patience import wait_until
+from zello_stage import PASSWORD, a_token
 
 from adapters.base import Adapter
 from adapters.errors import AuthenticationFailed
@@ -21,18 +20,8 @@ from gateway.agents import supervisor
 from gateway.agents.supervisor import Budget, Failure, Supervised
 from simulators.zello_server import Kind, ZelloServer
 
-PASSWORD = "planted-password"
 TOKEN_ENDS_S = datetime(2025, 3, 1, 8, 30, tzinfo=UTC).timestamp()
-
-
-def auth_token() -> str:
-    """One that has run out by the clock of this machine."""
-    parts = (
-        json.dumps({"alg": "RS256", "typ": "JWT"}).encode(),
-        json.dumps({"iss": "x", "exp": TOKEN_ENDS_S}).encode(),
-        bytes(256),
-    )
-    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+"""By the clock of this machine it has run out."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -54,7 +43,7 @@ class Kept:
 @contextlib.asynccontextmanager
 async def kept(**more: Any) -> AsyncIterator[tuple[Kept, Supervised]]:
     """A supervised connection that is up."""
-    given = {"auth_token": auth_token()} if more.get("require_token") else {}
+    given = {"auth_token": a_token(TOKEN_ENDS_S)} if more.get("require_token") else {}
     async with ZelloServer(accounts={"gateway": PASSWORD}, channels=["ops"], **more) as server:
         it = Kept(server, given=given)
         supervised = Supervised(
