@@ -1,12 +1,16 @@
 """A real Chromium on the console of the demo, watched for what it must never do."""
 
 import shutil
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 from visitors import PATIENCE_MS, Visitors
+
+sys.path.append(str(Path(__file__).parents[1] / "integration"))  # the real MediaMTX is there
 
 ARGUMENTS = [
     "--headless",
