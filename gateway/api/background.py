@@ -12,7 +12,7 @@ import structlog
 
 from adapters.errors import AdapterError
 from registry import jobs
-from registry.database import Database
+from registry.database import Connection, Database
 from registry.errors import DatabaseAway, RegistryError
 from registry.jobs import Job
 from registry.partition import Principal
@@ -24,6 +24,7 @@ Progress = Callable[[int, int | None, Mapping[str, Any] | None], Awaitable[None]
 Work = Callable[[Progress], Awaitable[Mapping[str, Any]]]
 """Does the work and gives its report. Raises: RegistryError, AdapterError to fail the job."""
 SEEN_EVERY_S = 10.0
+RETRY_EVERY_S = 2.0
 
 
 class JobOver(Exception):
@@ -40,11 +41,13 @@ class Jobs:
         node: str = "",
         folder: Path | None = None,
         seen_every_s: float = SEEN_EVERY_S,
+        retry_every_s: float = RETRY_EVERY_S,
     ) -> None:
         self._database = database
         self._node = node
         self.folder = folder or Path(tempfile.gettempdir()) / "hutong-imports"
         self._seen_every_s = seen_every_s
+        self._retry_every_s = retry_every_s
         self._running: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
         self.is_closing = False
@@ -143,6 +146,9 @@ class Jobs:
             await self._finish(job_id, "done", report)
         except JobOver:
             log.info("job was cancelled", job=job_id)
+        except DatabaseAway:
+            log.warning("job lost its database", job=job_id)
+            await self._told(lambda c: jobs.interrupt(c, job_id, "the database went away"))
         except (RegistryError, AdapterError) as error:
             await self._finish(job_id, "failed", {"error": str(error)})
         except Exception:
@@ -152,8 +158,17 @@ class Jobs:
             )
 
     async def _finish(self, job_id: str, state: str, report: Mapping[str, Any]) -> None:
-        with contextlib.suppress(DatabaseAway):
-            await self._database.write(lambda c: jobs.finish(c, job_id, state, report))
+        await self._told(lambda c: jobs.finish(c, job_id, state, report))
+
+    async def _told(self, what: Callable[[Connection], object]) -> None:
+        """Write what became of a job, as soon as the database is there."""
+        while True:
+            try:
+                await self._database.write(what)
+            except DatabaseAway:
+                await asyncio.sleep(self._retry_every_s)
+            else:
+                return
 
     async def _stay_seen(self) -> None:
         """While there are jobs: say that they are at work here, and end those that are over."""

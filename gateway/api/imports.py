@@ -109,11 +109,15 @@ async def import_points(
             work = _Import(context.database, principal, job.id, folder)
 
             async def do(progress: Progress) -> Mapping[str, Any]:
+                goes_on = False
                 try:
                     return await _watched(work, progress)
+                except DatabaseAway:
+                    goes_on = True
+                    raise
                 finally:
                     services.nudge()
-                    if not running.is_closing:
+                    if not (goes_on or running.is_closing):
                         await asyncio.to_thread(folder.finish)
 
             running.run(job, do)

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import io
 import os
+import signal
 import threading
 import types
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +16,7 @@ import aiohttp
 import openpyxl
 import pytest
 from core_api import Answer, Caller, CoreApi, served
-from databases import ON_SQLITE
+from databases import ON_SQLITE, PostgresServer
 from fastapi import FastAPI
 
 from gateway.api import exchange, install_api, jobs, points
@@ -64,7 +65,9 @@ class Stage:
 
     async def done(self, job_id: str) -> dict[str, Any]:
         while True:
-            job = (await self.ask("GET", f"/jobs/{job_id}")).body
+            answer = await self.ask("GET", f"/jobs/{job_id}")
+            assert answer.status == 200, answer.body
+            job = answer.body
             if job["state"] not in ("queued", "running"):
                 return dict(job)
             await asyncio.sleep(0.005)
@@ -85,7 +88,9 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.fixture
 async def stage(core_api: CoreApi, tmp_path: Path) -> AsyncIterator[Stage]:
     app = FastAPI()
-    background = Jobs(core_api.context.database, node="a", folder=tmp_path / "imports")
+    background = Jobs(
+        core_api.context.database, node="a", folder=tmp_path / "imports", retry_every_s=0.05
+    )
     app.state.services = types.SimpleNamespace(jobs=background, nudge=lambda: None)
     install_api(app, core_api.context, (exchange.router, points.router, jobs.router))
     token = (await core_api.sign_in("admin")).token
@@ -209,6 +214,32 @@ async def test_an_import_that_ends_with_its_node_keeps_its_file(
     assert (ended["state"], ended["report"]["error"]) == ("failed", "the gateway stopped")
     assert stage.folders.of(job["id"]).is_complete
     assert await stage.points() == 0
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_an_import_whose_database_is_killed_says_so_and_goes_on(
+    stage: Stage,
+    held: tuple[threading.Event, threading.Event],
+    postgres_server: PostgresServer,
+) -> None:
+    has_written, may_go_on = held
+    _, job = await stage.start("name\na\nb\n", key="k")
+    assert await asyncio.to_thread(has_written.wait, 20)
+    await asyncio.to_thread(postgres_server.stop, signal.SIGINT)
+    try:
+        may_go_on.set()
+        away = await stage.ask("GET", f"/jobs/{job['id']}")
+        assert (away.status, away.headers["Retry-After"]) == (503, "2")
+    finally:
+        await asyncio.to_thread(postgres_server.start)
+    ended = await stage.done(job["id"])
+    assert (ended["state"], ended["report"]) == ("failed", {"error": "the database went away"})
+    assert await stage.points() == 0
+    await until(lambda: not stage.jobs.at_work)
+    status, again = await stage.start(None, key="k")
+    assert (status, again["id"]) == (202, job["id"])
+    assert (await stage.done(job["id"]))["report"]["created"] == 2
+    assert await stage.points() == 2
 
 
 def last_row(workbook: bytes) -> tuple[Any, ...]:
