@@ -100,6 +100,14 @@ class Stage:
     on_in: list[VoiceFrame]
     defined: Definitions
     lease: BridgeLease
+    commands: list[dict[str, Any]]
+
+    def forwards(self, name: str) -> list[dict[str, Any]]:
+        return [
+            each
+            for each in self.commands
+            if (each["channel"], each["action"]) == (f"channel-{name}", "voice.forward")
+        ]
 
     async def ready(self) -> None:
         patches = self.defined.patches
@@ -175,7 +183,13 @@ async def stage(
     def note_state(topic: str, payload: bytes) -> None:
         states[topic.rsplit("/", 1)[1]] = decode(payload) if payload else {}
 
+    commands: list[dict[str, Any]] = []
+
+    def note_command(topic: str, payload: bytes) -> None:
+        commands.append({**decode(payload), "channel": topic.rsplit("/", 1)[1]})
+
     bus.subscribe(bus.topics.org_all("patches", "state"), note_state, kept=True)
+    bridge_bus.subscribe(bridge_bus.topics.org_all("channels", "command"), note_command)
     made = systems or {name: scripted(script) for name, script in scripts.items()}
     agents = {
         name: RadioAgent(
@@ -201,7 +215,9 @@ async def stage(
         await stack.enter_async_context(running(bus.run()))
         tasks = await stack.enter_async_context(running(bridge_bus.run(), lease.run()))
         await stack.enter_async_context(running(*(agent.run() for agent in agents.values())))
-        it = Stage(bus, bridge_bus, bridge, tasks, scripts, agents, states, on_in, defined, lease)
+        it = Stage(
+            bus, bridge_bus, bridge, tasks, scripts, agents, states, on_in, defined, lease, commands
+        )
         if systems is None:
             await it.ready()
         yield it

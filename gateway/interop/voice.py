@@ -81,11 +81,9 @@ class VoiceRelay:
         if rules.passes(talk.channel, key.channel) is not model.Voice.FRAMES:
             return
         asked, now_s = self._asked.get(machine.id), self._now_s()
-        if (
-            asked is not None
-            and (asked.channel, asked.stream) == (talk.channel, talk.stream)
-            and now_s < asked.at_s + ASK_AGAIN_AFTER_S
-        ):
+        if asked is not None and not _is(talk, asked):
+            self._stop(machine, asked)
+        elif asked is not None and now_s < asked.at_s + ASK_AGAIN_AFTER_S:
             return
         self._asked[machine.id] = _Asked(talk.channel, talk.stream, now_s)
         lease_s = max(FORWARD_LEASE_S, rules.lease_of(key.channel))
