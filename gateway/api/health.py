@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from fastapi import APIRouter, Request, Response
 
+from gateway.agents.voice import AgentVoiceCounters
 from gateway.api.context import CurrentContext
 from gateway.api.services import CurrentServices, Services
 from gateway.api.shapes import answer
@@ -59,6 +60,7 @@ def _figures(services: Services) -> Iterable[tuple[str, float]]:
     yield "hutong_live_upstreams", len(services.live.readers())
     yield "hutong_feed_dropped_total", services.feed.dropped
     yield from _interop_figures(services)
+    yield from _voice_figures(services)
     yield from _outbox_figures(services)
     yield from _fleet_figures(services)
     yield from _diagnosis_figures(services)
@@ -77,6 +79,20 @@ def _interop_figures(services: Services) -> Iterable[tuple[str, float]]:
             yield f"hutong_journal_{name}_total", value
         yield "hutong_journal_waiting", journal.waiting
         yield "hutong_journal_behind_seconds", journal.behind_s()
+
+
+def _voice_figures(services: Services) -> Iterable[tuple[str, float]]:
+    """Frames of voice, and where they were dropped: connections, bridge, agents on this node."""
+    for role, counters in services.bus.voice_counters().items():
+        for name, value in dataclasses.asdict(counters).items():
+            yield f"hutong_voice_line_{role}_{name}_total", value
+    if (bridge := services.bridge) is not None:
+        for name, value in dataclasses.asdict(bridge.voice.counters).items():
+            yield f"hutong_voice_bridge_{name}_total", value
+    found = [agent.voice.counters for agent in services.systems.values()]
+    for field in dataclasses.fields(AgentVoiceCounters):
+        total = sum(getattr(each, field.name) for each in found)
+        yield f"hutong_voice_agents_{field.name}_total", total
 
 
 def _outbox_figures(services: Services) -> Iterable[tuple[str, float]]:

@@ -24,7 +24,7 @@ from gateway.bus.errors import BusError
 from gateway.bus.link import Link, Will, connect
 from gateway.bus.messages import CloudEvent, decode, decode_event, encode, rfc3339
 from gateway.bus.topics import OrgTopic, Topics, matches, overlap
-from gateway.bus.voice_line import VoiceLine
+from gateway.bus.voice_line import VoiceCounters, VoiceLine
 
 STATUS_EVERY_S = 10.0
 STATUS_TTL_S = 30.0
@@ -200,6 +200,10 @@ class Bus:
             if self._runs:
                 self._speak(role)
         return self._lines[role]
+
+    def voice_counters(self) -> dict[str, VoiceCounters]:
+        """By role, of the connections for voice that there are."""
+        return {role: line.counters for role, line in self._lines.items()}
 
     def _speak(self, role: str) -> None:
         self._speaking[role] = asyncio.create_task(self._lines[role].run())

@@ -164,3 +164,5 @@ async def test_what_the_journal_and_the_bridge_counted_is_told(stage: Any) -> No
     for name in ("bridge_events_total", "bridge_gaps_total", "journal_stored_total"):
         assert f"hutong_{name} 0" in text
     assert "hutong_journal_behind_seconds 0" in text
+    for name in ("bridge_not_carried", "bridge_passed", "agents_kept_back", "agents_dropped"):
+        assert f"hutong_voice_{name}_total 0" in text
