@@ -104,14 +104,21 @@ def problem_of(error: Exception) -> Problem:
     return Problem(status=500, detail="something went wrong here; it was written to the log")
 
 
+_LENGTHS: Mapping[str, tuple[str, str]] = {
+    "too_long": ("max_length", "must have at most {} characters"),
+    "too_short": ("min_length", "must have at least {} characters"),
+}
+
+
 def _located(wrong: Mapping[str, Any]) -> tuple[str, str]:
     """Field and reason of what a body or query has wrong."""
     where, *path = wrong["loc"]
     if wrong["type"] == "json_invalid":
         return str(where), f"no JSON near character {path[0]}: {wrong['ctx']['error']}"
-    if wrong["type"] == "too_long" and isinstance(wrong["input"], str):
+    if wrong["type"] in _LENGTHS and isinstance(wrong["input"], str):
         # A text that is looked at before its length is counted as a list.
-        return ".".join(map(str, path)), f"must be at most {wrong['ctx']['max_length']} characters"
+        limit, sentence = _LENGTHS[wrong["type"]]
+        return ".".join(map(str, path)), sentence.format(wrong["ctx"][limit])
     return ".".join(map(str, path)) or str(where), wrong["msg"]
 
 

@@ -46,6 +46,12 @@ _NOT_KEPT = {
 }
 
 
+_GONE = {
+    "en": "was merged or removed meanwhile, and nothing was written: import into what it is now",
+    "zh": "已被合并或删除，没有写入任何内容：请导入到现在的组织",
+}
+
+
 class _Stopped(Exception):
     pass
 
@@ -187,6 +193,9 @@ class _Import:
             return shape(report), report.applied
         except FileRefused as error:
             raise Invalid.at("file", error.text(wanted.language)) from None
+        except NotFound:
+            # It was there when the job was asked for, and is the only thing that is looked up.
+            raise Invalid.at("organization", _GONE[wanted.language]) from None
         finally:
             staging.close()
 

@@ -194,7 +194,7 @@ async def test_what_is_no_json_is_located(core_api: CoreApi) -> None:
     assert wrong["field"] == "body"
     assert wrong["reason"].startswith("no JSON near character 9")
     long = await ask("GET", "/points", q="a" * 101)
-    assert long.body["errors"] == [{"field": "q", "reason": "must be at most 100 characters"}]
+    assert long.body["errors"] == [{"field": "q", "reason": "must have at most 100 characters"}]
 
 
 @ON_SQLITE

@@ -23,8 +23,9 @@ from gateway.api import exchange, imports, install_api, jobs, points
 from gateway.api.background import Jobs
 from gateway.api.import_files import KEPT_S, ImportFolder, ImportFolders, ImportRequest
 from registry import jobs as stored
-from registry import organizations
+from registry import organizations, reshaping
 from registry.exchange import applying
+from registry.exchange.staging import Staging
 from registry.partition import SYSTEM
 
 pytest_plugins = ["core_api"]
@@ -257,6 +258,28 @@ async def test_an_import_whose_database_is_killed_says_so_and_goes_on(
 def last_row(workbook: bytes) -> tuple[Any, ...]:
     sheet = openpyxl.load_workbook(io.BytesIO(workbook), read_only=True).worksheets[0]
     return list(sheet.iter_rows(values_only=True))[-1]
+
+
+async def test_an_organisation_that_goes_meanwhile_is_told_as_that(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = stage.core.context.database
+    may_go_on = threading.Event()
+    fill = Staging.fill
+
+    def filled_late(*arguments: Any) -> None:
+        may_go_on.wait(20)
+        fill(*arguments)
+
+    monkeypatch.setattr(Staging, "fill", filled_late)
+    _, job = await stage.start("name\na\n", language="zh", organization="d/s1/w1")
+    gone = await database.read(lambda c: organizations.get(c, SYSTEM, "d/s1/w1"))
+    await database.write(lambda c: reshaping.merge(c, SYSTEM, gone.id, "d/s1/w2"))
+    may_go_on.set()
+    ended = await stage.done(job["id"])
+    assert ended["state"] == "failed"
+    assert ended["report"]["error"].startswith("organization: 已被合并或删除")
+    assert await stage.points() == 0
 
 
 @ON_SQLITE
