@@ -245,10 +245,13 @@ class AgentVoice:
         self._send(out)
 
     def requested(self, channel_id: str, transmission: str) -> None:
-        """The channel is about to be keyed; what came before the key is its own."""
+        """The channel is about to be keyed; what came before the key is its own. The same
+        transmission may come again: for a member that was busy in the middle of the talk."""
         known = self._channels.get(channel_id)
         if known is None:
             return
+        if transmission in known.over:
+            known.over.remove(transmission)
         self._close(known.out)
         early, known.early = known.early, None
         if early is None or early.transmission != transmission:

@@ -26,6 +26,7 @@ from gateway.interop.bridge import Bridge
 from gateway.interop.definitions import DefinitionsFile
 from gateway.interop.directory import Directory
 from gateway.interop.lease import BridgeLease
+from gateway.interop.showing import voice_between
 from gateway.roster import Roster
 from registry import channels, devices, organizations, patches, reshaping, systems
 from registry.channels import NewChannel
@@ -337,7 +338,7 @@ async def test_patches_go_on_from_the_file_while_the_database_is_away(
             Member(channel_id=stage.channel(system.id, address).id)
             for address in ("1/3101", "2/3102")
         )
-        new = NewPatch(name="Joined", organization="d", members=members, voice="silence")
+        new = NewPatch(name="Joined", organization="d", members=members)
         patch = registry(patches.create, SYSTEM, new)
         await stage.look()
         assert patch.id.encode() in stage.file.read_bytes()
@@ -347,6 +348,8 @@ async def test_patches_go_on_from_the_file_while_the_database_is_away(
             await wait_until(
                 lambda: [len(f.rules.members) for f in stage.bridge.floors()] == [2],
             )
+            (floor,) = stage.bridge.floors()
+            assert set(voice_between(floor.rules).values()) == {"all"}, "they share a codec"
             await stage.look()
             assert [len(f.rules.members) for f in stage.bridge.floors()] == [2]
     finally:

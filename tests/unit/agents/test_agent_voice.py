@@ -200,6 +200,18 @@ async def test_voice_waits_for_its_key_and_goes_to_no_other() -> None:
         assert adapter.calls == 2
 
 
+async def test_a_key_that_comes_again_in_the_same_talk_has_voice_again() -> None:
+    adapter = Sends()
+    async with agent(adapter) as it:
+        for sequence in (0, 1):
+            it.voice.requested(CHANNEL, "k1")
+            it.voice.keyed(CHANNEL, "k1")
+            it.send(sequence)
+            await wait_until(lambda count=sequence + 1: len(adapter.took) == count)  # type: ignore[misc]
+            await it.voice.end(CHANNEL, "k1", drain=False)
+        assert adapter.took == [0, 1]
+
+
 async def test_a_slow_adapter_loses_the_oldest_and_it_is_counted() -> None:
     adapter = Sends()
     adapter.may.clear()

@@ -86,13 +86,26 @@ async def test_the_finer_rules_of_a_patch_are_written_changed_and_refused(stage:
     assert (changed.body["penalty_s"], changed.body["schedule"]) == (9, None)
     assert changed.body["calls"] == {"allow": ["voice"], "deny": []}
     tag = {"If-Match": changed.headers["ETag"]}
+    assert changed.body["voice"] == "silence"
     for wrong in (
+        {"voice": "song"},
         {"schedule": {**NIGHT, "timezone": "Nowhere"}},
         {"schedule": {"from": "18:00", "to": "06:00"}},
         {"calls": {"allow": ["song"]}},
         {"revoke_grace_s": 11},
     ):
         assert (await dispatcher("PATCH", path, wrong, headers=tag)).status == 422
+
+
+async def test_a_patch_is_for_voice_unless_it_says_otherwise(stage: Any) -> None:
+    dispatcher = await stage.caller("dispatcher")
+    (channel,) = await channels_of(stage, "1/1")
+    body = {"name": "p", "organization": "d/s1", "members": [{"channel": channel}]}
+    made = await dispatcher("POST", "/patches", body)
+    assert (made.status, made.body["voice"]) == (201, "frames")
+    path, tag = f"/patches/{made.body['id']}", {"If-Match": made.headers["ETag"]}
+    changed = await dispatcher("PATCH", path, {"voice": "events"}, headers=tag)
+    assert (changed.status, changed.body["voice"]) == (200, "events")
 
 
 async def test_a_member_is_muted_and_moved(stage: Any) -> None:
