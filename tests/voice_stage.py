@@ -16,7 +16,15 @@ from patience import wait_until
 from scripted import Script, ScriptedAdapter, now
 
 from adapters.base import Adapter, Capability, RadioTraits
-from adapters.events import AMBE_DMR, FloorIdle, FloorTaken, VoiceFlag, VoiceFrame, VoiceHeard
+from adapters.events import (
+    AMBE_DMR,
+    FloorIdle,
+    FloorRefreshed,
+    FloorTaken,
+    VoiceFlag,
+    VoiceFrame,
+    VoiceHeard,
+)
 from gateway.agents.radio import Channel, RadioAgent
 from gateway.agents.supervisor import Budget
 from gateway.bus.client import Bus
@@ -50,6 +58,9 @@ class VoiceScript(Script):
         self.numbers = itertools.count()
         taken = FloorTaken(at=now(), address="7", stream=stream, talker="12", hold_s=30, **fields)
         self.say(taken)
+
+    def refresh(self, stream: str) -> None:
+        self.say(FloorRefreshed(at=now(), address="7", stream=stream, talker="12", hold_s=30))
 
     def speak(self, stream: str, count: int = 1, flags: int = 0) -> list[bytes]:
         """Payloads that nobody else says."""

@@ -205,3 +205,22 @@ async def test_the_standby_hears_and_says_nothing_and_goes_on_when_the_other_die
                 lambda: a.speak("t1") and b.sent[-1].transmission == it.keyed("b"),
                 what="voice in the key of the other",
             )
+
+
+async def test_voice_is_back_with_the_broker_in_the_middle_of_a_talk(broker: RunningBroker) -> None:
+    async with stage(broker, patched("a", "b")) as it:
+        a, b = it.scripts["a"], it.scripts["b"]
+        a.take("t1")
+        said = a.speak("t1", 2)
+        await wait_until(lambda: b.heard() == said)
+        first = b.sent[0].transmission
+        await broker.kill()
+        await wait_until(lambda: first in b.terminators, what="unkeyed with the broker")
+        await broker.start()
+
+        def heard_again() -> bool:
+            a.refresh("t1")
+            a.speak("t1")
+            return b.sent[-1].transmission == it.keyed("b") != first
+
+        await wait_until(heard_again, timeout_s=60, what="voice in a new key")
