@@ -3,7 +3,9 @@
 import asyncio
 import signal
 
+import pytest
 from databases import PostgresServer, empty
+from sqlalchemy import text
 
 from registry import organizations
 from registry.database import Database
@@ -64,5 +66,17 @@ async def test_dead_connections_cost_nobody_an_answer(postgres_server: PostgresS
         await database.write(lambda c: organizations.create(c, SYSTEM, district("d")))
         tree = await database.read(lambda c: organizations.tree(c, SYSTEM))
         assert [each.path for each in tree] == ["d"]
+    finally:
+        await database.close()
+
+
+async def test_a_statement_that_takes_too_long_is_given_up(postgres_server: PostgresServer) -> None:
+    database = Database(postgres_server.shared_url, statement_timeout_s=0.2)
+    try:
+        with pytest.raises(DatabaseAway) as given_up:
+            async with asyncio.timeout(30):
+                await database.read(lambda c: c.execute(text("SELECT pg_sleep(60)")))
+        assert given_up.value.retry_after_s >= 1
+        assert await database.read(lambda c: c.scalar(text("SELECT 1"))) == 1
     finally:
         await database.close()
