@@ -19,6 +19,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    case,
     delete,
     func,
     literal,
@@ -26,10 +27,9 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
-    values,
 )
-from sqlalchemy import column as named
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeEngine
 
 from registry import migrations
 from registry.database import Database, beside
@@ -70,8 +70,8 @@ LINEAGE = migrations.Lineage(
     location="registry:journal_migrations", version_table="journal_version"
 )
 MOST_IDS = 40_000
-MOST_WINDOWS = 5_000
-"""A statement of PostgreSQL takes 65,535 values, of which a window is three."""
+MOST_WINDOWS = 2_000
+"""A statement of PostgreSQL takes 65,535 values, of which a window is seven."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,23 +367,35 @@ def _within(
     shown_since: Callable[[ColumnElement[datetime]], ColumnElement[bool]],
 ) -> ColumnElement[bool]:
     """SQL: it is of an organisation in scope, or a share shows it. subject: where it says which
-    point it is of, None where no point has any. shown_since: whether what began then shows it."""
+    point it is of, None where no point has any. shown_since: whether it is in the time of a share
+    that began then. Most rows are in question for no share at all, so that is asked first."""
     if scope.everything:
         return true()
     owner = table.c.organization_id
     own = owner.in_(sorted(scope.ids))
     if not scope.shown:
         return own
-    columns = (named("owner", String), named("subject", String), named("since", UtcDateTime))
-    rows = [(each.organization_id, each.subject, each.since) for each in scope.shown]
-    given = values(*columns, name="shown").data(rows).cte("shown")
-    which = given.c.subject == ""
-    if subject is not None:
-        which |= given.c.subject == subject
-    by_share = select(literal(1)).where(given.c.owner == owner, which, shown_since(given.c.since))
-    # Said at once, so that an index finds them: any organisation that is in question at all.
-    any_of_them = owner.in_(sorted(scope.ids | {each.organization_id for each in scope.shown}))
-    return any_of_them & or_(own, by_share.exists())
+    wholes = {each.organization_id: each.since for each in scope.shown if not each.subject}
+    alone = {each.subject: each for each in scope.shown if each.subject}
+    shown: list[ColumnElement[bool]] = [own]
+    if wholes:
+        since = _by(owner, wholes, UtcDateTime())
+        shown.append(owner.in_(sorted(wholes)) & shown_since(since))
+    if subject is not None and alone:
+        since = _by(subject, {key: each.since for key, each in alone.items()}, UtcDateTime())
+        theirs = _by(subject, {k: each.organization_id for k, each in alone.items()}, String())
+        shown.append(subject.in_(sorted(alone)) & (owner == theirs) & shown_since(since))
+    return or_(*shown)
+
+
+def _by(
+    column: ColumnElement[str], values: Mapping[str, Any], kind: TypeEngine[Any]
+) -> ColumnElement[Any]:
+    """SQL: the value for what stands in a column; most of it has one of a few values."""
+    keys: dict[Any, list[str]] = {}
+    for key, value in values.items():
+        keys.setdefault(value, []).append(key)
+    return case(*((column.in_(each), literal(value, kind)) for value, each in keys.items()))
 
 
 def _shown_event(since: ColumnElement[datetime]) -> ColumnElement[bool]:

@@ -1,8 +1,9 @@
 """Response levels: named plans of an organisation, applied at once and taken back again.
 
 A plan sets some fields of patches, priorities of channels and units, and which tours are on duty
-and how fast they go, of the organisation and those below it. Applying one level first takes back what the level before it had set, so that
-lowering restores what was there; what somebody changed by hand meanwhile stays as they left it.
+and how fast they go, of the organisation and those below it. Applying one level first takes back
+what the level before it had set, so that lowering restores what was there; what somebody changed by
+hand meanwhile stays as they left it.
 """
 
 import dataclasses

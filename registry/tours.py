@@ -176,8 +176,8 @@ def update(
     changes: Mapping[str, Any],
     version: int | None = None,
 ) -> Tour:
-    """Change name, dwell_s, on_duty or groups (a sequence of `Group`, which replace all that were there,
-    hidden points too). Needs what `create` needs.
+    """Change name, dwell_s, on_duty or groups (a sequence of `Group`, which replace all that were
+    there, hidden points too). Needs what `create` needs.
 
     Raises: NotFound, Forbidden, Invalid, Conflict, VersionMismatch.
     """
