@@ -348,6 +348,7 @@ class ChannelMeasured(ChannelEvent):
 
     lag_s: how late its ends are told. rssi_dbm, noise_dbm: of the receiver. bit_error_percent,
     loss_percent: of the last talk. clock_offset_s: the reporting system's clock minus ours.
+    stations: at how many repeaters it goes out now.
     """
 
     lag_s: float | None = None
@@ -356,6 +357,7 @@ class ChannelMeasured(ChannelEvent):
     bit_error_percent: float | None = None
     loss_percent: float | None = None
     clock_offset_s: float | None = None
+    stations: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from adapters.homebrew import dmr
 from adapters.homebrew.numbering import Numbering
+from adapters.homebrew.reception import Reception
 from adapters.homebrew.wire import Dmrd, Frame
 
 REFRESH_S = 1.0
@@ -27,7 +28,8 @@ class Talk:
     reported: its beginning has been told; another talk on its channel delays that. barred: a
     second copy of a talk that has ended; never told. private_told: as a call from one to one.
     emergency_told, refreshed: done at least once.
-    fragments: of the embedded link control, so far. numbering: of the voice that was told.
+    fragments: of the embedded link control, so far. numbering, reception: of the voice that was
+    told.
     """
 
     repeater_id: int
@@ -49,6 +51,7 @@ class Talk:
     refreshed: bool = False
     fragments: bytes = b""
     numbering: Numbering = dataclasses.field(default_factory=Numbering)
+    reception: Reception = dataclasses.field(default_factory=Reception)
 
     @property
     def address(self) -> str:

@@ -5,10 +5,12 @@ import secrets
 from collections.abc import Sequence
 
 from adapters.base import Emit
+from adapters.events import ChannelMeasured
 from adapters.homebrew import wire
+from adapters.homebrew.keying import parse_address
 from adapters.homebrew.settings import HomebrewSettings
 from adapters.homebrew.sign_in import Notice, Peer, Repeater, Roster, SignedIn, SignedOff
-from adapters.homebrew.station import Station
+from adapters.homebrew.station import Station, now
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +23,7 @@ class Master(Station):
     ) -> None:
         self._roster = Roster(settings, lambda: secrets.token_bytes(wire.SALT_LENGTH))
         super().__init__(settings, channels, emit, echo_s, self._roster)
+        self._stations_told: dict[str, int] = {}
 
     def _receive(self, data: bytes, peer: Peer) -> None:
         now_s = self._loop.time()
@@ -44,7 +47,22 @@ class Master(Station):
                 if reply.datagram is not None:
                     self._send(reply.datagram, peer)
                 self._notice(reply.notices, peer, now_s)
+                if isinstance(message, wire.Options):
+                    self.report_health()
                 self._arm("roster", self._roster.next_expiry_s(), self._expire_roster)
+
+    def report_health(self) -> None:
+        """Tell the channels' health, and at how many repeaters each goes out, where that has
+        changed."""
+        super().report_health()
+        for address in self._channels:
+            channel = parse_address(address)
+            if channel is None:
+                continue
+            stations = len(self._transmitter.takers(channel))
+            if stations != self._stations_told.get(address):
+                self._stations_told[address] = stations
+                self._emit(ChannelMeasured(at=now(), address=address, stations=stations))
 
     def _sender(self, repeater_id: int | None, peer: Peer, now_s: float) -> Repeater | None:
         """The signed-in repeater that speaks; one that is not is told to sign in."""

@@ -11,6 +11,7 @@ from adapters.base import Emit
 from adapters.events import (
     EMERGENCY_PRIORITY,
     ChannelHealth,
+    ChannelMeasured,
     EmergencyRaised,
     FloorIdle,
     FloorRefreshed,
@@ -241,6 +242,7 @@ class Station(asyncio.DatagramProtocol, abc.ABC):
                 case Step.ENDED | Step.LOST:
                     reason = "released" if change.step is Step.ENDED else "lost"
                     self._emit(self._idle(talk, reason))
+                    self._measure(talk)
                 case Step.EMERGENCY:
                     self._emit(
                         EmergencyRaised(
@@ -257,6 +259,20 @@ class Station(asyncio.DatagramProtocol, abc.ABC):
                         self._note_position(talk.source_id, change.position, now_s)
                 case Step.PRIVATE_STARTED | Step.PRIVATE_ENDED:
                     self._emit(self._private(talk, active=change.step is Step.PRIVATE_STARTED))
+
+    def _measure(self, talk: Talk) -> None:
+        """Tell how a talk was received, of channels that are registered."""
+        reception, sent = talk.reception, talk.numbering.following
+        if sent and talk.address in self._voiced:
+            self._emit(
+                ChannelMeasured(
+                    at=now(),
+                    address=talk.address,
+                    rssi_dbm=reception.rssi_dbm,
+                    bit_error_percent=reception.bit_error_percent,
+                    loss_percent=reception.loss_percent(sent),
+                )
+            )
 
     def _private(self, talk: Talk, *, active: bool) -> PrivateTalk:
         return PrivateTalk(

@@ -98,7 +98,7 @@ class Transmitter:
             return Outcome(result=Result.REFUSED, reason=reason)
         if not self._stations.signed_in:
             return Outcome(result=Result.REFUSED, reason=self._stations.nobody)
-        if not self._takers(channel):
+        if not self.takers(channel):
             reason = f"no repeater asks for {channel.address}"
             return Outcome(result=Result.REFUSED, reason=reason)
         self._cut_short(channel)
@@ -161,7 +161,7 @@ class Transmitter:
             if other.drained_by_s is not None and self._share(other.channel, channel):
                 self._stop(other, self._loop.time())
 
-    def _takers(self, channel: Talkgroup) -> list[Repeater]:
+    def takers(self, channel: Talkgroup) -> list[Repeater]:
         """The repeaters that a talkgroup goes out at."""
         slot, talkgroup = channel.slot, channel.talkgroup
         return [each for each in self._stations.signed_in if each.takes(slot, talkgroup)]
@@ -191,7 +191,7 @@ class Transmitter:
             self._stop(transmission, now_s)
             return
         transmission.prepare()
-        for repeater in self._takers(transmission.channel):
+        for repeater in self.takers(transmission.channel):
             datagram = transmission.burst(repeater.repeater_id, repeater.color_code)
             self._send(datagram, repeater.peer)
         transmission.sequence += 1
@@ -216,7 +216,7 @@ class Transmitter:
         if timer is not None:
             timer.cancel()
         self._echoes.ended(transmission, now_s)
-        for repeater in self._takers(transmission.channel):
+        for repeater in self.takers(transmission.channel):
             if repeater.repeater_id != besides:
                 datagram = transmission.terminator(repeater.repeater_id, repeater.color_code)
                 self._send(datagram, repeater.peer)

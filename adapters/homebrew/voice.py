@@ -22,6 +22,7 @@ def heard(talk: Talk, burst: Dmrd, now_s: float) -> VoiceHeard | None:
     number = talk.numbering.number(burst.sequence, burst.kind, now_s)
     if number is None:
         return None
+    talk.reception.note(burst.quality)
     return _frame(talk, number, _FIRST if first else 0, dmr.voice_of(burst.payload))
 
 

@@ -32,6 +32,7 @@ class Talk:
 
     It runs on timers of the event loop, not in a task. `ended` is done when the last packet has
     gone; `heard` is the talk as other radios of the repeater hear it. voice: silence if None.
+    rssi_dbm, bit_errors: what the repeater says of each burst from now on, errors of 141 bits.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Talk:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = loop.create_future()
+        self.rssi_dbm, self.bit_errors = -60, 0
         self.packets = 0
         self._loop = loop
         self._repeater, self._slot, self._control = repeater, slot, control
@@ -145,7 +147,8 @@ class Talk:
                 kind=kind,
                 stream=self._stream,
                 payload=payload,
-                rssi_dbm=-60,
+                bit_errors=self.bit_errors,
+                rssi_dbm=self.rssi_dbm,
             )
         )
         self._sequence = (self._sequence + 1) % 256
