@@ -260,7 +260,10 @@ class Database:
             return failure
         # Further lines of PostgreSQL's are advice of its own.
         reason = str(origin).partition("\n")[0].strip() or type(origin).__name__
-        return DatabaseAway(f"the database at {self.shown_url} does not answer: {reason}")
+        return DatabaseAway(
+            f"the database at {self.shown_url} does not answer: {reason}",
+            outward="the database does not answer",
+        )
 
     def _make_folder(self) -> None:
         """Raises: DatabaseUnusable unless the file can be made and written."""

@@ -79,12 +79,14 @@ class Invalid(RegistryError):
 
 
 class DatabaseAway(RegistryError):
-    """retry_after_s: when another attempt makes sense."""
+    """retry_after_s: when another attempt makes sense. outward: what people elsewhere are told,
+    who need not know where the database is; the message where there is nothing to hide."""
 
     retryable = True
 
-    def __init__(self, message: str, *, retry_after_s: int = 2) -> None:
+    def __init__(self, message: str, *, outward: str = "", retry_after_s: int = 2) -> None:
         super().__init__(message)
+        self.outward = outward or message
         self.retry_after_s = retry_after_s
 
 

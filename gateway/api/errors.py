@@ -7,6 +7,8 @@ named; a 429 and a 503 carry Retry-After.
 
 import dataclasses
 import http
+import math
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,6 +26,7 @@ from registry import errors as registry
 PROBLEM_JSON = "application/problem+json"
 DEVICE_RETRY_AFTER_S = 5
 BROKER_RETRY_AFTER_S = 2
+TELL_AGAIN_S = 10.0
 
 
 class ApiError(Exception):
@@ -145,7 +148,7 @@ def _of_registry(error: registry.RegistryError) -> Problem:
         case registry.Invalid():
             return invalid((each.field, each.reason) for each in error.reasons)
         case registry.DatabaseAway():
-            return _later(error.message, error.retry_after_s)
+            return _later(error.outward, error.retry_after_s)
     return _later(error.message, 30)
 
 
@@ -184,6 +187,20 @@ async def _answer(request: Request, error: Exception) -> Response:
     return problem_response(problem_of(error))
 
 
+class _AnswerAway:
+    """Answers while the database is away. Where it is stands in the log alone, once in a while."""
+
+    def __init__(self) -> None:
+        self._told_s = -math.inf
+
+    async def __call__(self, request: Request, error: Exception) -> Response:
+        now_s = time.monotonic()
+        if now_s >= self._told_s + TELL_AGAIN_S:
+            self._told_s = now_s
+            structlog.get_logger("hutong.api").warning("database is away", reason=str(error))
+        return problem_response(problem_of(error))
+
+
 async def _answer_unforeseen(request: Request, error: Exception) -> Response:
     log = structlog.get_logger("hutong.api")
     log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
@@ -202,4 +219,5 @@ def install_error_answers(app: FastAPI) -> None:
         HTTPException,
     ):
         app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(registry.DatabaseAway, _AnswerAway())
     app.add_exception_handler(Exception, _answer_unforeseen)

@@ -28,7 +28,7 @@ async def readyz(context: CurrentContext, services: CurrentServices) -> Response
     try:
         await context.database.ping()
     except DatabaseAway as error:
-        parts["database"] = error.message
+        parts["database"] = error.outward
     if not services.bus.connected.is_set():
         parts["broker"] = services.bus.last_error or "not connected yet"
     ready = all(state == "ok" for state in parts.values())

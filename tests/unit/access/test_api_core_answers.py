@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from structlog.testing import capture_logs
 
 from adapters import errors as adapter
 from gateway.access import errors as access
@@ -17,6 +19,7 @@ from gateway.api.errors import (
     NotAcceptable,
     PreconditionFailed,
     PreconditionRequired,
+    install_error_answers,
     problem_of,
     problem_response,
 )
@@ -96,6 +99,17 @@ def test_what_is_in_the_way_is_named_only_when_it_may_be() -> None:
     shown = problem_of(registry.Conflict("taken", other="p1", others=("a", "b")))
     assert shown.more == {"other": "p1", "others": ["a", "b"]}
     assert problem_of(registry.Conflict("code in use")).more == {}
+
+
+async def test_where_the_database_is_stands_in_the_log_alone_and_not_each_time() -> None:
+    app = FastAPI()
+    install_error_answers(app)
+    away = registry.DatabaseAway("postgresql://inside:5432 is away", outward="it does not answer")
+    handler: Any = app.exception_handlers[registry.DatabaseAway]
+    with capture_logs() as logged:
+        bodies = [bytes((await handler(request(), away)).body) for _ in range(3)]
+    assert [json.loads(each)["detail"] for each in bodies] == ["it does not answer"] * 3
+    assert [each["reason"] for each in logged] == ["postgresql://inside:5432 is away"]
 
 
 def request(**headers: str) -> Request:
