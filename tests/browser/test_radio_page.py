@@ -97,7 +97,7 @@ async def test_it_says_that_no_voice_passes(visitors: Visitors) -> None:
     viewer = await visitors.of("dispatcher", locale="en-GB")
     await viewer.sign_in("/radio")
     _, card, _ = await _patched_channel(viewer)
-    await expect(card.locator("[data-test=no-voice]")).to_contain_text("No voice passes yet")
+    await expect(card.locator("[data-test=no-voice]")).to_contain_text("No voice passes.")
     await expect(card.locator("[data-test=member]")).to_have_count(2)
 
 

@@ -175,7 +175,35 @@ export interface System {
   id: string
   name: string
   adapter?: string
-  status?: string
+  enabled?: boolean
+  state?: SystemState | null
+}
+
+/** As its agent says; node: null while no agent does, and then nothing else is known. */
+export interface SystemState {
+  node: string | null
+  state: 'online' | 'offline' | 'unknown'
+  reason: string
+  since: string | null
+  last_heard: string | null
+  alarms: SystemAlarm[]
+  /** Null where nothing waits on disk. */
+  outbox: SystemOutbox | null
+}
+
+export interface SystemAlarm {
+  kind: string
+  reason: string
+  since: string
+}
+
+/** What the journal has not stored yet; lost: in this life of the agent. */
+export interface SystemOutbox {
+  waiting: number
+  oldest_s: number
+  lost: number
+  late: number
+  fault: string
 }
 
 export type Direction = 'both' | 'talk' | 'listen'
@@ -192,6 +220,8 @@ export interface PatchMemberState {
   keyed: boolean
   missed: boolean | string | null
   suspended: boolean
+  /** Whether voice passes between this member and the others that it may talk to or hear. */
+  voice: 'all' | 'some' | 'none'
   health: string | null
 }
 

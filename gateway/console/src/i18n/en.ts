@@ -286,8 +286,26 @@ export const en = {
     hidden: 'A channel outside your area',
     voice: {
       silence:
-        'No voice passes yet. Radios on the other side show a call and who talks, but hear silence.',
+        'No voice passes. Radios on the other side show a call and who talks, but hear silence.',
       events: 'No voice passes. Talk is shown and recorded here only; the other side is not keyed.',
+    },
+    memberVoice: { some: 'Voice with some', none: 'No voice' },
+    memberVoiceHint: {
+      some: 'Voice passes between this member and some of the others; with the rest, talk is only shown and recorded',
+      none: 'No voice passes between this member and any other: talk is only shown and recorded',
+    },
+    system: {
+      noAgent: 'no agent says how it is',
+      waiting: '{n} to be stored, the oldest for {age}',
+      nothingWaits: 'nothing waits to be stored',
+      lost: '{n} lost',
+      lostHint: 'Occurrences that could not be kept since the agent of this system began',
+      alarms: {
+        silent: 'Silent for long',
+        outbox_losing: 'Occurrences are lost',
+        outbox_not_written: 'Disk does not take them',
+        outbox_waiting: 'Nobody stores them',
+      },
     },
     talk: {
       press: 'Hold to talk',

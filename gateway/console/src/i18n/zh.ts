@@ -286,8 +286,26 @@ export const zh: Messages = {
     enabled: '已启用',
     hidden: '辖区外的信道',
     voice: {
-      silence: '目前不传声音：对方电台会显示有呼叫及讲话人，但听到的是静音。',
-      events: '不传声音：讲话仅在此显示和记录，不会在对方信道发起呼叫。',
+      silence: '不传语音：对方电台会显示有呼叫及讲话人，但听到的是静音。',
+      events: '不传语音：讲话仅在此显示和记录，不会在对方信道发起呼叫。',
+    },
+    memberVoice: { some: '仅与部分成员传语音', none: '不传语音' },
+    memberVoiceHint: {
+      some: '语音仅在该成员与部分成员之间传送；与其余成员之间的讲话仅显示和记录',
+      none: '该成员与其他成员之间不传语音：讲话仅显示和记录',
+    },
+    system: {
+      noAgent: '没有接入代理报告其状态',
+      waiting: '{n} 条待存储，最早已等待 {age}',
+      nothingWaits: '没有待存储的记录',
+      lost: '丢失 {n} 条',
+      lostHint: '该系统的接入代理本次启动以来未能保留的记录',
+      alarms: {
+        silent: '长时间无信号',
+        outbox_losing: '记录正在丢失',
+        outbox_not_written: '磁盘无法写入记录',
+        outbox_waiting: '记录无人存储',
+      },
     },
     talk: {
       press: '按住讲话',

@@ -11,6 +11,7 @@ export function createRadio(api: Api, stream: EventStream) {
   const channels = reactive(new Map<string, Channel>())
   const patches = reactive(new Map<string, Patch>())
   const loaded = ref(false)
+  let sessions = 0
   // States that arrive while the lists are on their way are newer than those in the lists.
   let fresher: { channels: Map<string, ChannelState>; patches: Map<string, PatchState | null> } | null =
     null
@@ -33,6 +34,15 @@ export function createRadio(api: Api, stream: EventStream) {
     loaded.value = true
   }
 
+  /** The event stream does not carry states of systems: whoever shows them asks again. */
+  async function askSystems(): Promise<void> {
+    const mine = sessions
+    const found = await api.systems().catch(() => null)
+    if (mine !== sessions) return
+    // What cannot be asked is not known: an old state must not pass for the present one.
+    replace(systems, found ?? [...systems.values()].map((system) => ({ ...system, state: null })))
+  }
+
   function setChannel(id: string, state: ChannelState): void {
     fresher?.channels.set(id, state)
     const channel = channels.get(id)
@@ -47,6 +57,7 @@ export function createRadio(api: Api, stream: EventStream) {
 
   function clear(): void {
     fresher = null
+    sessions += 1
     for (const map of [systems, channels, patches]) map.clear()
     loaded.value = false
   }
@@ -62,7 +73,7 @@ export function createRadio(api: Api, stream: EventStream) {
   stream.whenOpened(() => void load().catch(() => undefined))
 
   const emergencies = computed(() => [...channels.values()].filter(({ state }) => state?.emergency))
-  return { systems, channels, patches, loaded, emergencies, load, clear }
+  return { systems, channels, patches, loaded, emergencies, load, askSystems, clear }
 }
 
 function replace<T extends { id: string }>(map: Map<string, T>, items: readonly T[]): void {

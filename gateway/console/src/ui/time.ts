@@ -2,7 +2,12 @@
 export function elapsed(since: string | null | undefined, nowMs: number): string {
   const began = since ? Date.parse(since) : NaN
   if (Number.isNaN(began)) return ''
-  const s = Math.max(0, Math.floor((nowMs - began) / 1000))
+  return duration((nowMs - began) / 1000)
+}
+
+/** `m:ss` or `h:mm:ss`; never negative. */
+export function duration(length_s: number): string {
+  const s = Math.max(0, Math.floor(length_s))
   const two = (n: number) => String(n).padStart(2, '0')
   const [hours, minutes, seconds] = [Math.floor(s / 3600), Math.floor(s / 60) % 60, s % 60]
   return hours ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`
