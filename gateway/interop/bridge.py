@@ -38,15 +38,14 @@ from gateway.interop.machines import AgentOf, BridgeCounters, Machine
 from gateway.interop.patch_test import LEASE_S, PatchTest
 from gateway.interop.presses import input_of, standing_of, worst
 from gateway.interop.showing import (
-    decision_data,
     emergencies_in,
     floor_shown,
     look_alike,
     member_shown,
     suspended_in,
-    words_for,
 )
 from gateway.interop.speaking import Speaker
+from gateway.interop.telling import Teller
 from gateway.interop.voice import VoiceRelay
 
 log = structlog.get_logger("bridge")
@@ -72,12 +71,12 @@ class Bridge:
         self._agents: dict[str, AgentOf] = {}
         self._writers: dict[str, Repeats] = {}
         self._speaker = Speaker(bus, presence, lease, self._agents, self.counters)
+        self._teller = Teller(self._speaker)
         self.voice = VoiceRelay(
             bus, lease, self._speaker, lambda c: self._of_channel.get(c, ()), self._loop.time
         )
         self._ourselves: frozenset[str] = frozenset()
         self._next_change: asyncio.TimerHandle | None = None
-        self._emergencies: set[tuple[str, str]] = set()
         self._others: dict[str, dict[str, Any]] = {}
         topics = bus.topics
         bus.subscribe_events("channels", "event", self._on_event)
@@ -427,14 +426,7 @@ class Bridge:
             self._loop.call_soon(self._tell_all, machine, told, machine.floor.transmission)
 
     def _tell_all(self, machine: Machine, told: list[model.Told], transmission: str) -> None:
-        for each in told:
-            match each:
-                case model.Decided():
-                    self._decided(machine, each, transmission)
-                case model.EmergencyChanged():
-                    self._emergency(machine, each)
-                case model.Suspended():
-                    self._suspended(machine, each)
+        self._teller.tell(machine, told, transmission)
         if self._machines.get(machine.id) is machine:
             self._publish_patch(machine)
 
@@ -487,51 +479,8 @@ class Bridge:
         )
         self.voice.keyed(machine, key)
 
-    def _decided(self, machine: Machine, decided: model.Decided, transmission: str) -> None:
-        talk, patch = decided.talk, machine.patch.id if machine.patch else None
-        channel_id = talk.channel or talk.pressed_on
-        if channel_id is None:
-            return
-        data = decision_data(decided, transmission=transmission, patch=patch)
-        self._speaker.decision(channel_id, f"floor.{decided.decision}", data)
-        member = machine.floor.rules.members.get(channel_id)
-        words = words_for(decided) if talk.channel is not None else None
-        if words is not None and member is not None and member.can_tell:
-            self._command(machine, channel_id, "text.send", text=words, caused_by=talk.stream)
-
-    def _emergency(self, machine: Machine, changed: model.EmergencyChanged) -> None:
-        """What the system itself said is on the wire already; what several patches say is one."""
-        key = (changed.channel, changed.talker)
-        if changed.change == "raised":
-            known = key in self._emergencies
-            self._emergencies.add(key)
-        else:
-            known = changed.change == "cleared" and key not in self._emergencies
-            if changed.change == "cleared":
-                self._emergencies.discard(key)
-        if known or changed.by == "system":
-            return
-        data = {
-            "talker": changed.talker,
-            "talker_alias": changed.talker_alias,
-            "patch": machine.patch.id if machine.patch else None,
-            "by": changed.by or None,
-            "reason": changed.reason,
-        }
-        self._speaker.decision(changed.channel, f"emergency.{changed.change}", data)
-
-    def _suspended(self, machine: Machine, suspended: model.Suspended) -> None:
-        data = {
-            "patch": machine.patch.id if machine.patch else None,
-            "reason": suspended.reason,
-            "by": suspended.user or None,
-        }
-        kind = "member.resumed" if suspended.user else "member.suspended"
-        self._speaker.decision(suspended.channel, kind, data)
-
     def _command(self, machine: Machine, channel_id: str, action: str, **fields: Any) -> None:
-        patch = machine.patch.id if machine.patch else None
-        self._speaker.command(patch, channel_id, action, **fields)
+        self._speaker.command(machine.patch_id, channel_id, action, **fields)
 
     def _patch_topic(self, machine: Machine) -> str:
         return self._bus.topics.org("patches", "state", machine.org, machine.id)

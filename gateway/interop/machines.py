@@ -27,6 +27,11 @@ class Machine:
     test: PatchTest | None = None
     _voices: tuple[model.Rules, Mapping[str, str]] | None = None
 
+    @property
+    def patch_id(self) -> str | None:
+        """None for a channel alone."""
+        return self.patch.id if self.patch else None
+
     def voices(self) -> Mapping[str, str]:
         """How far voice passes between each member and the others; looked at anew only when the
         rules are new."""

@@ -120,7 +120,7 @@ class VoiceRelay:
         self, machine: Machine, channel_id: str, stream: str, lease_s: float, encrypted: bool
     ) -> None:
         self._speaker.command(
-            machine.patch.id if machine.patch else None,
+            machine.patch_id,
             channel_id,
             "voice.forward",
             transmission=stream,
