@@ -1,8 +1,10 @@
 """What happened, from the journal: events and calls, as JSON, CSV or a batch of CloudEvents."""
 
+import asyncio
 import contextlib
 import csv
 import io
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -19,10 +21,10 @@ from gateway.bus.messages import TYPE_PREFIX, CloudEvent, cloud_event_object, rf
 from registry import alarms, journal, units
 from registry.alarms import Acknowledged
 from registry.database import Database
-from registry.errors import DatabaseAway
+from registry.errors import DatabaseAway, NotFound
 from registry.journal import Call, Event, Scope, Wanted
 from registry.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, encode_cursor
-from registry.partition import Principal
+from registry.partition import DISPATCH, Principal
 
 router = APIRouter(tags=["events"])
 
@@ -30,6 +32,8 @@ CSV = "text/csv"
 BATCH = "application/cloudevents-batch+json"
 MOST_ROWS = 50_000
 """The most rows of one CSV file; whoever wants more asks by time."""
+STORED_WITHIN_S = 5.0
+ASK_AGAIN_S = 0.1
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Id = Annotated[Text, Field(max_length=300)]
@@ -247,14 +251,31 @@ async def acknowledge_alarm(
     principal: CurrentPrincipal,
 ) -> Response:
     """Say that you see to an alarm, which is an event, by its id. The first to say it stays; it is
-    written to the audit. Needs the role dispatcher or admin where it belongs."""
+    written to the audit. Needs the role dispatcher or admin where it belongs. 503 where it was
+    heard a moment ago and is not stored yet."""
     store = _store(services)
     scope = await _scope(context, principal)
-    event, acknowledged = await store.read(lambda c: alarms.get(c, scope, event_id))
+    give_up_s = time.monotonic() + STORED_WITHIN_S
+    while True:
+        try:
+            event, acknowledged = await store.read(lambda c: alarms.get(c, scope, event_id))
+            break
+        except NotFound:
+            if not _heard(services, principal, event_id):
+                raise
+        if time.monotonic() > give_up_s:
+            raise DatabaseAway("this alarm was heard, and is not stored yet")
+        await asyncio.sleep(ASK_AGAIN_S)
     if acknowledged is None:
         await context.database.write(lambda c: alarms.note(c, principal, event))
         acknowledged = await store.write(lambda c: alarms.acknowledge(c, principal, event))
     return answer(event_shape(event, acknowledged))
+
+
+def _heard(services: Services, principal: Principal, event_id: str) -> bool:
+    """Whether this node remembers the event: people see it before the journal has it."""
+    heard = services.feed.recent(lambda item: principal.may(DISPATCH, item.org))
+    return any(item.payload["id"] == event_id for item in heard)
 
 
 def _time(at: datetime | None) -> str | None:

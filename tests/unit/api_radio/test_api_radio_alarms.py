@@ -3,10 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from patience import wait_until
 from test_api_radio_shares import say
 
-from registry import changes, journal, organizations
+from gateway.api import history
+from registry import alarms, changes, journal, organizations
+from registry.database import Connection
+from registry.errors import NotFound
 from registry.journal import Event
 from registry.partition import SYSTEM
 
@@ -116,3 +120,23 @@ async def test_an_alarm_that_this_node_remembers_says_who_saw_to_it(stage: Any) 
     assert seen.status == 200, seen.body
     (shown,) = (await dispatcher("GET", "/events")).body["items"]
     assert shown["acknowledgedby"] == "dispatcher"
+
+
+async def test_an_alarm_that_was_just_heard_is_waited_for(
+    stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatcher = await stage.caller("dispatcher")
+    say(stage, "channels", "d/s1/w1", "channel-9", "emergency.raised")
+    heard = "emergency.raised-channel-9"
+    await wait_until(lambda: stage.services.feed.recent(lambda item: item.payload["id"] == heard))
+    seen = await dispatcher("POST", f"/alarms/{heard}/acknowledge", {})
+    assert (seen.status, seen.body["acknowledgedby"]) == (200, "dispatcher")
+
+    def not_stored(_connection: Connection, _scope: Any, event_id: str) -> None:
+        raise NotFound("alarm", event_id)
+
+    monkeypatch.setattr(alarms, "get", not_stored)
+    monkeypatch.setattr(history, "STORED_WITHIN_S", 0.2)
+    answer = await dispatcher("POST", f"/alarms/{heard}/acknowledge", {})
+    assert (answer.status, "Retry-After" in answer.headers) == (503, True)
+    assert (await dispatcher("POST", "/alarms/never-heard/acknowledge", {})).status == 404

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from registry import devices, masks, organizations, points, reshaping
 from registry.devices import NewDevice
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, VersionMismatch
+from registry.identity import now
 from registry.mask_rules import MAX_CORNERS, MAX_POLYGONS, checked_polygons, checked_presets
 from registry.masks import Masks
 from registry.models import POINTS
@@ -81,7 +82,9 @@ def test_a_camera_that_moves_is_masked_by_preset(registry: Registry, point_id: s
         put(registry, point_id, presets={"gate": [WINDOW]})
     registry(
         lambda c: c.execute(
-            update(POINTS).values(capabilities=["ptz"], version=POINTS.c.version + 1)
+            update(POINTS).values(
+                capabilities=["ptz"], version=POINTS.c.version + 1, updated_at=now()
+            )
         )
     )
     with pytest.raises(Invalid, match="moves"):

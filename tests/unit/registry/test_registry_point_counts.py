@@ -9,7 +9,7 @@ import pytest
 from databases import Registry
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from registry import organizations, point_clusters, point_counts, points
 from registry.database import Connection, Database
@@ -23,7 +23,10 @@ from registry.points import NewPoint
 
 pytest_plugins = ["databases"]
 
-NEXT = {"version": POINTS.c.version + 1}
+NEXT = {
+    "version": POINTS.c.version + 1,
+    "updated_at": bindparam("at", callable_=now, type_=POINTS.c.updated_at.type),
+}
 PATHS = ("d", "d/a", "d/b")
 POSITIONS = ((None, None), (0.0, 0.0), (123.4567891, 41.8), (123.46, 41.81), (-180.0, -90.0))
 
