@@ -26,6 +26,7 @@ from gateway.bus.client import Bus
 from gateway.bus.link import connect
 from gateway.bus.messages import decode
 from gateway.bus.topics import Topics
+from gateway.garbage import leave_alone_what_stays
 
 PRESSES = 300
 PATCHES = 100
@@ -198,6 +199,7 @@ async def _measure(
     )
     async with running(bus.run()):
         await bus.connected.wait()
+        leave_alone_what_stays()  # what measures must not stand still either
         air.speak()
         if bridged:
             await _until(lambda: _joined(health) >= PATCHES, "all patches are joined")

@@ -15,6 +15,7 @@ from gateway.bus.client import Bus
 from gateway.bus.link import Link, connect
 from gateway.bus.presence import Presence
 from gateway.bus.topics import Topics
+from gateway.garbage import leave_alone_what_stays
 from gateway.interop.bridge import Bridge
 from gateway.interop.directory import Directory
 from gateway.interop.journal import Journal
@@ -35,6 +36,7 @@ async def bridge(node: str, mqtt_url: str, database_url: str, patches: str) -> N
     Bridge(bus, presence, lease, Directory()).define(definitions(int(patches)))
     async with running(bus.run(), lease.run(), Journal(bus, lease, store, registry).run()):
         await bus.connected.wait()
+        leave_alone_what_stays()  # as every node does
         print("ready", flush=True)
         await asyncio.Event().wait()
 

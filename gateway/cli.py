@@ -17,6 +17,7 @@ import typer
 from gateway import logs
 from gateway.adapter_cli import add_adapter_commands
 from gateway.exchange_cli import add_exchange_commands
+from gateway.garbage import leave_alone_what_stays
 from gateway.settings import Settings, SettingsError, load, shown
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ END_WITHIN_S = 2.5
 """After a signal a gateway ends at the latest after this; what then still blocks is a thread that
 waits for a host that does not answer."""
 DEMO_ENDS_WITHIN_S = 10.0
+STARTED_AFTER_S = 3.0
 
 
 class Failed(Exception):
@@ -64,6 +66,7 @@ def _run(main: Callable[[], Coroutine[Any, Any, None]], end_within_s: float = EN
 
     async def until_signalled() -> None:
         _end_on_signals(end_within_s)
+        asyncio.get_running_loop().call_later(STARTED_AFTER_S, leave_alone_what_stays)
         await main()
 
     with runner, contextlib.suppress(KeyboardInterrupt):

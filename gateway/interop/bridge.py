@@ -5,11 +5,12 @@ comes as `Definitions`. Only the node that holds the bridge lease lets effects o
 """
 
 import asyncio
+import collections
 import dataclasses
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -53,6 +54,14 @@ log = structlog.get_logger("bridge")
 LONGEST_LOOK_AHEAD_S = 3600.0
 
 
+class _Untold(NamedTuple):
+    """What a floor decided and nobody was told yet. transmission: the floor's own then."""
+
+    machine: Machine
+    told: list[model.Told]
+    transmission: str
+
+
 class Bridge:
     """One for each node with the role. now_s: the loop's monotonic clock."""
 
@@ -76,6 +85,7 @@ class Bridge:
             bus, lease, self._speaker, lambda c: self._of_channel.get(c, ()), self._loop.time
         )
         self._ourselves: frozenset[str] = frozenset()
+        self._untold: collections.deque[_Untold] = collections.deque()
         self._next_change: asyncio.TimerHandle | None = None
         self._others: dict[str, dict[str, Any]] = {}
         topics = bus.topics
@@ -423,9 +433,15 @@ class Bridge:
         self.voice.stepped(machine)
         self._reschedule(machine)
         if told or not look_alike(before, machine.floor):
-            self._loop.call_soon(self._tell_all, machine, told, machine.floor.transmission)
+            if not self._untold:
+                self._loop.call_soon(self._tell_next)
+            self._untold.append(_Untold(machine, told, machine.floor.transmission))
 
-    def _tell_all(self, machine: Machine, told: list[model.Told], transmission: str) -> None:
+    def _tell_next(self) -> None:
+        """One by one, so that what comes in meanwhile is heard, and keyed for, in between."""
+        machine, told, transmission = self._untold.popleft()
+        if self._untold:
+            self._loop.call_soon(self._tell_next)
         self._teller.tell(machine, told, transmission)
         if self._machines.get(machine.id) is machine:
             self._publish_patch(machine)

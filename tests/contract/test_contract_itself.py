@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from adapters import testing
+from adapters import peers
 from adapters.base import Adapter, Capability, Emit, RadioTraits
 from adapters.errors import (
     AdapterError,
@@ -254,7 +254,7 @@ def test_an_adapter_that_keeps_the_contract_passes(check: str) -> None:
     ],
 )
 def test_a_breach_is_found(breach: str, check: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(testing, "PATIENCE_S", 0.8)
+    monkeypatch.setattr(peers, "PATIENCE_S", 0.8)
     broken = type("Broken", (LineAdapter,), {"breach": breach})
     with pytest.raises((AssertionError, pytest.fail.Exception, TimeoutError, AdapterError)):
         getattr(LineContract(broken), check)()
