@@ -28,6 +28,7 @@ from gateway.bus.messages import decode
 from gateway.bus.presence import Presence
 from gateway.bus.topics import Topics
 from gateway.bus.voice import decode_voice, encode_voice
+from gateway.garbage import leave_alone_what_stays
 from gateway.interop.bridge import Bridge
 from gateway.interop.definitions import (
     ChannelDefinition,
@@ -166,6 +167,7 @@ class _Air:
             state = {"node": self.bus.node, "epoch": self.bus.epoch, "health": "ok"}
             self.bus.set_state(self.bus.topics.org("channels", "state", ORG, f"{side}-{n}"), state)
         await _until(lambda: len(self._patches) > TALKS and self.line.ready.is_set(), "all joined")
+        leave_alone_what_stays()
 
     async def talk(self, n: int) -> None:
         await say(self.bus, "floor.taken", f"a-{n}", f"t-{n}")
