@@ -1,6 +1,5 @@
 """What is there at the start is looked through once, and never again."""
 
-import gc
 import subprocess
 import sys
 
@@ -22,4 +21,3 @@ print(count > 10_000)
 def test_what_stays_is_left_alone_and_what_comes_is_not() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("True\n", "")
-    assert gc.get_freeze_count() == 0, "not here"
