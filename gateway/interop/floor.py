@@ -145,8 +145,10 @@ class _Turn(Emergencies):
                     self.revoke("cleared by a dispatcher", happened.user)
             case EmergencyRaised():
                 self.take_raised(happened)
+                self._look_again(happened.channel)
             case EmergencyCleared():
                 self.take_cleared(happened)
+                self._look_again(happened.channel)
             case MemberResumed():
                 self._resume(happened)
             case RulesChanged():
@@ -165,6 +167,9 @@ class _Turn(Emergencies):
             self.end_talk(heard.channel, "another talk began")
             known = None
         if known is None and self._is_echo(heard):
+            return
+        if known is None and self._is_copy(heard):
+            self._barred[heard.channel] = heard.stream
             return
         priority = max(heard.priority, member.priority)
         fresh = Talk(
@@ -193,6 +198,17 @@ class _Turn(Emergencies):
             return False
         unkeyed_at_s = self._unkeyed_at_s.get(heard.channel, -_FOREVER)
         return heard.channel in self._keyed or self._now_s < unkeyed_at_s + member.echo_s
+
+    def _is_copy(self, heard: TalkHeard) -> bool:
+        """Whom we key for, under their own name on another member: a third system repeats us, and
+        nobody would tell them from a person. An emergency is believed in any case."""
+        carried = self._carried
+        if carried is None or not heard.unit or heard.unit != carried.unit:
+            return False
+        if heard.channel == carried.channel or (heard.emergency and not carried.emergency):
+            return False
+        echo_s = self._rules.members[heard.channel].echo_s
+        return bool(self._keyed) or bool(self._spans and self._now_s < self._spans[-1][1] + echo_s)
 
     def _standing(self, talk: Talk) -> Standing:
         """Of a talk that neither holds the floor nor waits for it yet."""
@@ -236,9 +252,11 @@ class _Turn(Emergencies):
             return
         if standing is Standing.LOCAL and name == self._holder:
             self.let_go("the talk may not be bridged")
+        if Standing.LOCAL not in (standing, known.standing):
+            standing = known.standing
         fresh = dataclasses.replace(
             fresh,
-            standing=standing if standing is Standing.LOCAL else known.standing,
+            standing=standing,
             decided=known.decided,
             position=known.position,
             queued_at_s=known.queued_at_s,
@@ -316,8 +334,7 @@ class _Turn(Emergencies):
             return
         self._suspended -= {resumed.channel}
         self.effects.append(Suspended(channel=resumed.channel, reason="", user=resumed.user))
-        if (talk := self._talks.get(resumed.channel)) is not None:
-            self._take_anew(resumed.channel, talk)
+        self._look_again(resumed.channel)
 
     def _rules_changed(self, rules: Rules) -> None:
         holder = self.holding()
@@ -342,8 +359,14 @@ class _Turn(Emergencies):
         for key in [key for key in self._emergencies if key[0] == channel]:
             del self._emergencies[key]
 
+    def _look_again(self, channel: str) -> None:
+        """Its talk is of another kind now."""
+        if (talk := self._talks.get(channel)) is not None:
+            self._take_anew(channel, talk)
+
     def _take_anew(self, name: str, talk: Talk) -> None:
-        """By rules that have changed: may it still hold the floor, or wait for it; may it now?"""
+        """By rules, or facts, that have changed: may it still hold the floor, or wait for it; may
+        it now?"""
         if talk.standing is Standing.BARRED:
             return
         standing = self._standing(talk)
@@ -395,7 +418,7 @@ class _Turn(Emergencies):
         talk = dataclasses.replace(
             talk, standing=Standing.HOLDER, decided=True, position=0, queued_at_s=None
         )
-        self._talks[name] = talk
+        self._talks[name] = self._carried = talk
         self._holder = name
         self._count += 1
         self._transmission = f"{self._floor.tag}-{self._count}"

@@ -249,7 +249,8 @@ class Floor:
     last cut on each channel, whose late frames never reopen it. revoke_at_s: when the holder,
     who is outranked, must be off. emergencies: by (channel, talker). quieted: the stream on each
     channel whose emergency was cleared while it goes on. undelivered: members that the holder's
-    emergency did not reach. offences: by talker. spans: when we last keyed, (from, to).
+    emergency did not reach. offences: by talker. carried: the talk that was last granted the
+    floor, as it was then. spans: when we last keyed, (from, to).
     follows, suspended: what the breaker saw, by member, and whom it took out. unkeyed_at_s: by
     member, for echoes.
     """
@@ -271,6 +272,7 @@ class Floor:
     quieted: Mapping[str, str] = dataclasses.field(default_factory=dict)
     undelivered: frozenset[str] = frozenset()
     offences: Mapping[str, Offence] = dataclasses.field(default_factory=dict)
+    carried: Talk | None = None
     spans: tuple[tuple[float, float], ...] = ()
     follows: Mapping[str, tuple[Follow, ...]] = dataclasses.field(default_factory=dict)
     suspended: frozenset[str] = frozenset()

@@ -42,6 +42,7 @@ class Scratch:
         self._quieted = dict(floor.quieted)
         self._undelivered = floor.undelivered
         self._offences = dict(floor.offences)
+        self._carried = floor.carried
         self._spans = floor.spans
         self._follows = dict(floor.follows)
         self._suspended = floor.suspended
@@ -68,6 +69,7 @@ class Scratch:
             quieted=self._quieted,
             undelivered=self._undelivered,
             offences=self._offences,
+            carried=self._carried,
             spans=self._spans,
             follows=self._follows,
             suspended=self._suspended,

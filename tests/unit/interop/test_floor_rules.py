@@ -246,6 +246,20 @@ def test_lists_of_calls() -> None:
     assert play(1, press).decided() == []
 
 
+def test_a_talk_that_is_admitted_only_later_comes_in_late() -> None:
+    only_emergencies = m.Admission(allow_calls=frozenset({m.Call.EMERGENCY}))
+    play = Play(admission=only_emergencies)(0, talk(A))(1, talk(A, emergency=True))
+    assert (play.floor.holder, play.keys()) == (A, [B, C])
+    play = Play(admission=only_emergencies)(0, talk(A))
+    play(1, m.EmergencyRaised(channel=A, talker="sys/a"))
+    assert play.floor.holder == A
+    play(2, m.EmergencyCleared(channel=A))
+    assert play.unkeys() == [B, C]
+    known = m.Admission(allow_units=frozenset({"u1"}))
+    play = Play(admission=known)(0, talk(A))(1, talk(A, unit="u1"))
+    assert play.floor.holder == A, "who talks may be said after the talk began"
+
+
 def test_encrypted_talk_is_bridged_where_the_patch_says_so() -> None:
     assert Play(bridge_encrypted=True)(0, talk(A, encrypted=True)).keys() == [B, C]
     assert Play()(0, talk(A, encrypted=True)).keys() == []
@@ -361,3 +375,18 @@ def test_a_key_that_is_only_tipped_is_no_loop() -> None:
     for number in range(9):
         play(number, talk(A, f"a{number}"))(number + 0.2, ended(A, f"a{number}"))
     assert not play.floor.suspended
+
+
+def test_a_registered_unit_that_we_key_for_is_one_voice_wherever_it_comes_out() -> None:
+    play = Play()(0, talk(A, unit="u1"))(0.5, talk(C, "9", talker="other/7", unit="u1"))
+    assert (play.decided(), play.unkeys(), play.floor.holder) == ([], [], A)
+    play(2, ended(A))(2.1, talk(C, "9", talker="other/7", unit="u1"))
+    play(2.9, talk(C, "9", talker="other/7", unit="u1"))
+    assert play.floor.holder is None, "the rest of what a third system repeats opens nothing"
+    play(4, ended(C, "9"))(5, talk(C, "10", talker="other/7", unit="u1"))
+    assert play.floor.holder == C, "who takes another radio in hand is heard"
+
+
+def test_of_two_units_that_talk_at_once_the_second_waits() -> None:
+    play = Play()(0, talk(A, unit="u1"))(0.5, talk(C, "9", unit="u2"))(1, ended(A))
+    assert play.floor.holder == C
