@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from registry import migrations
 from registry.errors import Conflict, DatabaseAway, DatabaseUnusable, Invalid
+from registry.holding import HoldingConnection, hold_postgresql
 
 __all__ = ["Connection", "Database", "Driver"]
 
@@ -80,7 +81,10 @@ class Database:
         json = {"json_deserializer": msgspec.json.decode, "json_serializer": _to_json}
         if self._path:
             self._engine = create_engine(
-                parsed, connect_args={"timeout": busy_timeout_s}, **pool, **json
+                parsed,
+                connect_args={"timeout": busy_timeout_s, "factory": HoldingConnection},
+                **pool,
+                **json,
             )
             _prepare_sqlite(self._engine)
         else:
@@ -89,6 +93,7 @@ class Database:
             self._engine = create_engine(
                 parsed, connect_args=connect_args, pool_use_lifo=True, **pool, **json
             )
+            event.listen(self._engine, "connect", hold_postgresql)
         # A read of PostgreSQL that needs no BEGIN and ROLLBACK saves two round trips.
         self._reading = (
             self._engine
