@@ -39,7 +39,7 @@ from registry.point_statements import (
     total_statement,
 )
 from registry.points import COLUMNS, Point, read_point, with_shares
-from registry.search import escaped, lowered, words
+from registry.search import lowered, words
 
 _P = POINTS.c
 _O = ORGANIZATIONS.c
@@ -201,8 +201,7 @@ def _question(
         if below is not None:
             values |= _path_values("below", (below,))
     for number, word in enumerate(looked_for):
-        plain = shape.dialect == "sqlite"
-        values[f"word{number}"] = lowered(word) if plain else f"%{escaped(word)}%"
+        values[f"word{number}"] = lowered(word) if shape.dialect == "sqlite" else word
     if wanted.bbox is not None:
         values |= dict(zip(("west", "south", "east", "north"), wanted.bbox, strict=True))
     return shape, values

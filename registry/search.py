@@ -40,10 +40,3 @@ def words(text: str) -> list[str]:
 def lowered(word: str) -> str:
     """A word in lower case as SQLite's lower() has it, which knows no letters but A to Z."""
     return word.translate(_LOWER)
-
-
-def escaped(word: str) -> str:
-    """A word as PostgreSQL's LIKE takes it, whose escape is a backslash."""
-    for special in ("\\", "%", "_"):
-        word = word.replace(special, f"\\{special}")
-    return word
