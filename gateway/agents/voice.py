@@ -219,7 +219,7 @@ class AgentVoice:
             self.counters.kept_back += 1
             return
         try:
-            message = encode_voice(frame)
+            message = encode_voice(frame, self._bus.uptime_ms())
         except UnreadableVoice as error:
             self.counters.malformed += 1
             if self.counters.malformed == 1:

@@ -35,13 +35,18 @@ class Speaker:
         self._agents, self._counters = agents, counters
         self._sequence = 0
 
+    def clock_ms(self, channel_id: str) -> int | None:
+        """What the clock of the agent that speaks for a channel shows, at the earliest."""
+        agent = self._agents.get(channel_id)
+        return self._presence.clock_ms(agent.node) if agent is not None else None
+
     def command(self, patch: str | None, channel_id: str, action: str, **fields: Any) -> None:
         """To the agent that speaks for a channel, if there is one whose clock we know; past what is
         said to everybody, which a broker stores message by message."""
         channel, agent = self.channels.get(channel_id), self._agents.get(channel_id)
         if channel is None or agent is None or not self._lease.held:
             return
-        clock_ms = self._presence.clock_ms(agent.node)
+        clock_ms = self.clock_ms(channel_id)
         if clock_ms is None:
             return
         command = {

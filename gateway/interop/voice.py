@@ -20,18 +20,22 @@ from gateway.interop.speaking import Speaker
 FORWARD_LEASE_S = 2.0
 ASK_AGAIN_AFTER_S = 0.25
 """Members' keys are renewed one by one; the talker's agent is asked once for several."""
+LATEST_MS = 360
+"""The deepest jitter buffer. What left its agent longer ago is of no use to anybody; a bridge that
+has too much to do would be later with every frame, and catches up by dropping them."""
 
 
 @dataclasses.dataclass(slots=True)
 class RelayCounters:
     """Frames. passed: went on to a member at least. sent: to all members together. not_carried: of
-    a talk that holds no floor, or that nobody is keyed for. encrypted: where the patch does not
-    carry that. standby: heard while another bridges."""
+    a talk that holds no floor, or that nobody is keyed for. late: left its agent too long ago.
+    encrypted: where the patch does not carry that. standby: heard while another bridges."""
 
     received: int = 0
     passed: int = 0
     sent: int = 0
     not_carried: int = 0
+    late: int = 0
     encrypted: int = 0
     standby: int = 0
 
@@ -137,6 +141,9 @@ class VoiceRelay:
             return
         channel_id = self._bus.topics.parse_voice_in(topic)
         route = voice_route(message)
+        if self._is_late(channel_id or "", route):
+            self.counters.late += 1
+            return
         sent = 0
         for machine in self._of_channel(channel_id or ""):
             sent += self._pass_on(machine.floor, channel_id, route, message)
@@ -145,6 +152,12 @@ class VoiceRelay:
             self.counters.passed += 1
         else:
             self.counters.not_carried += 1
+
+    def _is_late(self, channel_id: str, route: VoiceRoute) -> bool:
+        """By the clock of who sent it; we know that as early at worst, so nothing is too late that
+        only seems so."""
+        clock_ms = self._speaker.clock_ms(channel_id) if route.uptime_ms else None
+        return clock_ms is not None and clock_ms - route.uptime_ms > LATEST_MS
 
     def _pass_on(
         self, floor: model.Floor, channel_id: str | None, route: VoiceRoute, message: bytes

@@ -173,6 +173,25 @@ async def test_who_holds_no_floor_is_not_passed_on_whatever_an_agent_sends(
         await wait_until(lambda: c.heard() == said)
 
 
+async def test_what_waited_too_long_on_its_way_is_dropped_and_the_talk_goes_on(
+    broker: RunningBroker,
+) -> None:
+    async with stage(broker, patched("a", "b")) as it:
+        a, b = (it.scripts[name] for name in "ab")
+        a.take("t1")
+        said = a.speak("t1")
+        await wait_until(lambda: b.heard() == said)
+        frame = dataclasses.replace(b.sent[0], transmission="t1", payload=b"of long ago")
+        line, counters = it.bus.voice("agent"), it.bridge.voice.counters
+        assert counters.late == 0
+        late = encode_voice(frame, max(it.bus.uptime_ms() - 1000, 1))
+        await wait_until(lambda: it.bus.uptime_ms() > 1000)
+        line.publish(it.bus.topics.voice_in("channel-a"), late)
+        await wait_until(lambda: counters.late == 1, what="dropped and counted")
+        said += a.speak("t1")
+        await wait_until(lambda: b.heard() == said)
+
+
 async def test_the_standby_hears_and_says_nothing_and_goes_on_when_the_other_dies(
     broker: RunningBroker,
 ) -> None:

@@ -46,8 +46,8 @@ def test_a_frame_comes_back_as_it_went(frame: VoiceFrame) -> None:
 
 
 def test_the_bytes_are_what_the_documents_say() -> None:
-    assert encode_voice(FRAME) == (
-        bytes.fromhex("01 01 003c 00000003 000000000002bf20 06 06")
+    assert encode_voice(FRAME, 70_000) == (
+        bytes.fromhex("02 01 003c 00000003 000000000002bf20 0000000000011170 06 06")
         + b"ambe+2"
         + b"7f3a01"
         + bytes(range(27))
@@ -58,8 +58,10 @@ def test_the_bytes_are_what_the_documents_say() -> None:
 def test_the_bridge_changes_the_transmission_and_nothing_else(
     frame: VoiceFrame, transmission: str
 ) -> None:
-    message = encode_voice(frame)
-    passed_on = decode_voice(readdressed(message, voice_route(message), transmission))
+    message = encode_voice(frame, 7)
+    readdressed_message = readdressed(message, voice_route(message), transmission)
+    assert voice_route(readdressed_message).uptime_ms == 7
+    passed_on = decode_voice(readdressed_message)
     assert passed_on.transmission == transmission
     assert (passed_on.sequence, passed_on.media_time_us) == (frame.sequence, frame.media_time_us)
     assert (passed_on.codec, passed_on.duration_ms) == (frame.codec, frame.duration_ms)
@@ -73,7 +75,7 @@ def test_any_bytes_are_a_frame_or_a_clear_error(message: bytes) -> None:
     except UnreadableVoice as error:
         assert str(error)
     else:
-        assert encode_voice(frame) == message
+        assert encode_voice(frame, voice_route(message).uptime_ms) == message
 
 
 @given(frames, st.data())
@@ -88,10 +90,10 @@ def test_a_frame_cut_short_within_its_head_is_an_error(
 
 def test_another_version_and_no_text_and_too_much_are_named() -> None:
     message = bytearray(encode_voice(FRAME))
-    message[0] = 2
-    with pytest.raises(UnreadableVoice, match="version 2"):
+    message[0] = 1
+    with pytest.raises(UnreadableVoice, match="version 1"):
         decode_voice(bytes(message))
-    message[0], message[18] = 1, 0xFF
+    message[0], message[26] = 2, 0xFF
     with pytest.raises(UnreadableVoice, match="UTF-8"):
         decode_voice(bytes(message))
     with pytest.raises(UnreadableVoice, match="more than 4096"):
@@ -119,7 +121,7 @@ def test_what_has_no_place_in_a_message_is_refused(wrong: dict[str, object]) -> 
 def test_no_transmission_is_too_long_to_change_to_unnoticed() -> None:
     message = encode_voice(FRAME)
     route = voice_route(message)
-    assert route == VoiceRoute("7f3a01", AMBE_DMR, VoiceFlag.FIRST, 60, 24, 30)
+    assert route == VoiceRoute("7f3a01", AMBE_DMR, VoiceFlag.FIRST, 60, 0, 32, 38)
     with pytest.raises(UnreadableVoice):
         readdressed(message, route, "汉" * 90)
 

@@ -14,7 +14,7 @@ from gateway.interop.floor import step
 from gateway.interop.lease import BridgeLease
 from gateway.interop.machines import Machine
 from gateway.interop.speaking import Speaker
-from gateway.interop.voice import ASK_AGAIN_AFTER_S, VoiceRelay
+from gateway.interop.voice import ASK_AGAIN_AFTER_S, LATEST_MS, VoiceRelay
 
 DMR, OPUS = frozenset({AMBE_DMR}), frozenset({"opus"})
 
@@ -32,6 +32,7 @@ class World:
         self.asked: list[tuple[str | None, str, str, int, bool]] = []
         self.passed: list[tuple[str, VoiceFrame]] = []
         self.lease = Lease()
+        self.agents_clock_ms: int | None = 50_000
         self.machines = {
             name: Machine(
                 id=name,
@@ -58,6 +59,9 @@ class World:
         said = (fields["transmission"], fields["lease_ms"], fields["encrypted"])
         self.asked.append((patch, channel, *said))
 
+    def clock_ms(self, channel: str) -> int | None:
+        return self.agents_clock_ms
+
     def _publish(self, topic: str, message: bytes) -> bool:
         self.passed.append((topic.split("/")[-2], decode_voice(message)))
         return True
@@ -75,7 +79,14 @@ class World:
         asked, self.asked = self.asked, []
         return [(channel, stream, lease_ms) for _, channel, stream, lease_ms, _ in asked]
 
-    def hear(self, channel: str, stream: str, codec: str = AMBE_DMR, flags: int = 0) -> None:
+    def hear(
+        self,
+        channel: str,
+        stream: str,
+        codec: str = AMBE_DMR,
+        flags: int = 0,
+        uptime_ms: int = 0,
+    ) -> None:
         frame = VoiceFrame(
             transmission=stream,
             sequence=7,
@@ -85,7 +96,7 @@ class World:
             flags=flags,
             payload=b"x" * 27,
         )
-        self.line._receive(Topics().voice_in(channel), encode_voice(frame))
+        self.line._receive(Topics().voice_in(channel), encode_voice(frame, uptime_ms))
 
 
 def rules(voice: m.Voice = m.Voice.FRAMES, **members: frozenset[str]) -> m.Rules:
@@ -206,3 +217,18 @@ async def test_a_muted_a_barred_and_a_suspended_talker_are_not_passed_on() -> No
         world.hear("a", "s1")
         assert (world.asks(), world.passed) == ([], [])
         assert world.relay.counters.not_carried == 1
+
+
+async def test_what_comes_later_than_anybody_can_use_it_is_dropped_and_counted() -> None:
+    world = World(p=rules(a=DMR, b=DMR, c=DMR))
+    world.step(talk("a", "s1"), 0.0)
+    world.hear("a", "s1", uptime_ms=50_000 - LATEST_MS)
+    assert len(world.passed) == 2
+    world.hear("a", "s1", uptime_ms=50_000 - LATEST_MS - 1)
+    assert (len(world.passed), world.relay.counters.late) == (2, 1)
+    world.hear("a", "s1", uptime_ms=50_010)
+    assert len(world.passed) == 4, "its clock was read a little early"
+    world.agents_clock_ms = None
+    world.hear("a", "s1", uptime_ms=1)
+    world.hear("a", "s1")
+    assert (len(world.passed), world.relay.counters.late) == (8, 1), "of what age nobody knows"
