@@ -106,7 +106,7 @@ def record(
             organization_id=organization.id if organization else "",
             organization_path=organization.path if organization else "",
             address=address[:64],
-            details=dict(details),
+            details={**details, **principal.by},
         )
     )
 

@@ -96,6 +96,7 @@ def create(
     connection.execute(
         insert(JOBS).values(
             **dataclasses.asdict(job),
+            token_id=principal.token.id if principal.token else "",
             idempotency_key=idempotency_key,
             node=node,
             seen_at=func.now(),
@@ -110,7 +111,7 @@ def find(
     """The job that the same user asked for with that key."""
     row = connection.execute(
         _COLUMNS.where(
-            _J.user_id == principal.user_id,
+            _own(principal),
             _J.kind == kind,
             _J.idempotency_key == idempotency_key,
         )
@@ -145,14 +146,23 @@ def _unseen(connection: Connection) -> ColumnElement[bool]:
 
 
 def get(connection: Connection, principal: Principal, job_id: str) -> Job:
-    """A job of the principal's own; the gateway itself sees all. Raises: NotFound."""
+    """A job of the principal's own; the gateway itself sees all, and a narrowed token those that
+    it asked for. Raises: NotFound."""
     wanted = _COLUMNS.where(_J.id == known_id("job", job_id))
     if principal != SYSTEM:
-        wanted = wanted.where(_J.user_id == principal.user_id)
+        wanted = wanted.where(_own(principal))
     row = connection.execute(wanted).one_or_none()
     if row is None:
         raise NotFound("job", job_id)
     return Job(**row._mapping)
+
+
+def _own(principal: Principal) -> ColumnElement[bool]:
+    """SQL: asked for by the principal. What a report says, a narrowed token need not see."""
+    own = _J.user_id == principal.user_id
+    if principal.token is None or not principal.token.narrowed:
+        return own
+    return and_(own, _J.token_id == principal.token.id)
 
 
 def progress(

@@ -59,16 +59,34 @@ class Grant:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ByToken:
+    """The access token by which a program asks. narrowed: it carries fewer roles than its user."""
+
+    id: str
+    name: str
+    narrowed: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Whoever asks: a user with all roles that hold now. What is known of them beside, so that
-    nobody needs to look: shown: False where no share is given to them; only: the id of the one
-    organisation whose points they see, where it is one and has none below."""
+    """Whoever asks: a user with all roles that hold now. token: by which a program asks for them,
+    None for the person. What is known of them beside, so that nobody needs to look: shown: False
+    where no share is given to them; only: the id of the one organisation whose points they see,
+    where it is one and has none below."""
 
     user_id: str
     name: str
     grants: tuple[Grant, ...] = ()
     shown: bool = True
     only: str | None = None
+    token: ByToken | None = None
+
+    @property
+    def by(self) -> dict[str, dict[str, str]]:
+        """What a record says beside the user's name."""
+        if self.token is None:
+            return {}
+        return {"token": {"id": self.token.id, "name": self.token.name}}
 
     def may(self, roles: Iterable[Role], path: str) -> bool:
         """Whether one of the roles is held at path or above it."""

@@ -30,6 +30,7 @@ from registry.models import (
     ROLES,
     SHARES,
     SYSTEMS,
+    TOKEN_ROLES,
     TOURS,
     UNITS,
 )
@@ -265,21 +266,23 @@ def _check_names(connection: Connection, source: Organization, target: Organizat
 
 
 def _move_roles(connection: Connection, source_id: str, target_id: str) -> None:
-    """Whoever has a role at the source has it at the target; once, where they had it at both."""
-    r = ROLES.c
-    held = ROLES.alias("held")
-    twice = (
-        select(held.c.user_id)
-        .where(
-            held.c.organization_id == target_id,
-            held.c.user_id == r.user_id,
-            held.c.role == r.role,
+    """Who has a role at the source, and what access token carries it, has it at the target; once,
+    where they had it at both."""
+    for table, whose in ((ROLES, "user_id"), (TOKEN_ROLES, "token_id")):
+        held = table.alias("held")
+        twice = (
+            select(held.c[whose])
+            .where(
+                held.c.organization_id == target_id,
+                held.c[whose] == table.c[whose],
+                held.c.role == table.c.role,
+            )
+            .exists()
         )
-        .exists()
-    )
-    here = r.organization_id == source_id
-    connection.execute(sql_delete(ROLES).where(here, (r.role == Role.CLEAR_VIEW.value) | twice))
-    connection.execute(sql_update(ROLES).where(here).values(organization_id=target_id))
+        here = table.c.organization_id == source_id
+        ends = (table.c.role == Role.CLEAR_VIEW.value) | twice
+        connection.execute(sql_delete(table).where(here, ends))
+        connection.execute(sql_update(table).where(here).values(organization_id=target_id))
 
 
 def _succeed_shares(

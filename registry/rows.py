@@ -104,7 +104,7 @@ def record(
             kind=kind,
             object_id=object_id,
             organization_path=organization_path,
-            details=dict(details),
+            details={**details, **principal.by},
         )
     )
 

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, or_, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import update as sql_update
 
 from registry import organizations, rows
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, Reason
 from registry.identity import now
-from registry.models import ORGANIZATIONS, ROLES, SESSIONS, SHARES, USERS
+from registry.models import ORGANIZATIONS, ROLES, SESSIONS, SHARES, TOKENS, USERS
 from registry.organizations import OrganizationRef
 from registry.paging import DEFAULT_LIMIT, AnyRow, Page, read_page
 from registry.partition import (
@@ -86,15 +86,17 @@ class Credentials:
 _COLUMNS: Select[Any] = select(_U.id, _U.version, _U.name, _U.disabled)
 
 
-def _seen(principal: Principal) -> Any:
+def seen(principal: Principal) -> ColumnElement[bool]:
     """SQL: the user has a role within what the principal administers. The registry itself sees
-    everyone; a person also sees themselves."""
+    everyone; a person also sees themselves, which shows more than a token may carry."""
     if top_paths(principal, ADMINISTER) == ("",):
         return _U.id.is_not(None)
     within = exists().where(
         _R.user_id == _U.id,
         _R.organization_id.in_(visible_organizations(principal, ADMINISTER)),
     )
+    if principal.token is not None:
+        return within
     return or_(within, _U.id == principal.user_id)
 
 
@@ -133,7 +135,7 @@ def get(connection: Connection, principal: Principal, user_id: str) -> User:
     Raises: NotFound.
     """
     found = connection.execute(
-        _COLUMNS.where(_U.id == rows.known_id("user", user_id), _seen(principal))
+        _COLUMNS.where(_U.id == rows.known_id("user", user_id), seen(principal))
     ).all()
     if not found:
         raise NotFound("user", user_id)
@@ -152,7 +154,7 @@ def page(
     administers nothing; Invalid."""
     if not top_paths(principal, ADMINISTER):
         raise Forbidden("this needs the role admin somewhere")
-    conditions = [_seen(principal)]
+    conditions = [seen(principal)]
     if q is not None:
         conditions.append(matching(q, (_U.name,)))
 
@@ -174,7 +176,7 @@ def create(connection: Connection, principal: Principal, new: NewUser) -> User:
     user_id = rows.insert_row(connection, USERS, values)
     _write_roles(connection, user_id, roles)
     user = get(connection, principal, user_id)
-    rows.record(connection, principal, "create", "user", user_id, _place(user), _shown(user))
+    rows.record(connection, principal, "create", "user", user_id, recorded_at(user), _shown(user))
     return user
 
 
@@ -186,12 +188,13 @@ def update(
     version: int | None = None,
 ) -> User:
     """Change name, disabled or password_hash. Needs `admin` at every organisation where the user
-    has a role. A user who is disabled, or gets another password, is signed out everywhere.
+    has a role. A user who is disabled, or gets another password, is signed out everywhere; the
+    access tokens of one who is disabled end for good.
 
     Raises: NotFound, Forbidden, Invalid, Conflict, VersionMismatch.
     """
     before = get(connection, principal, user_id)
-    _require_whole(principal, before)
+    require_whole(principal, before)
     rows.check_fields(changes, _EDITABLE)
     values = dict(changes)
     if "name" in values:
@@ -202,8 +205,19 @@ def update(
         connection.execute(sql_delete(SESSIONS).where(SESSIONS.c.user_id == before.id))
     shown = {**values, "password_hash": "changed"} if "password_hash" in values else values
     changed = rows.difference({"name": before.name, "disabled": before.disabled}, shown)
-    rows.record(connection, principal, "update", "user", before.id, _place(before), changed)
+    if values.get("disabled") and (ended := _end_tokens(connection, before.id)):
+        changed["tokens"] = [ended, 0]
+    rows.record(connection, principal, "update", "user", before.id, recorded_at(before), changed)
     return _after(connection, before.id)
+
+
+def _end_tokens(connection: Connection, user_id: str) -> int:
+    """How many there were that had not ended."""
+    own = TOKENS.c.user_id == user_id
+    running = select(func.count()).select_from(TOKENS).where(own, TOKENS.c.ends_at > now())
+    number = connection.scalar(running) or 0
+    connection.execute(sql_delete(TOKENS).where(own))
+    return number
 
 
 def set_roles(
@@ -219,28 +233,32 @@ def set_roles(
     Raises: NotFound, Forbidden, Invalid, VersionMismatch.
     """
     before = get(connection, principal, user_id)
-    _require_whole(principal, before)
+    require_whole(principal, before)
     resolved = _resolve(connection, principal, roles)
     rows.update_row(connection, USERS, "user", before.id, {}, version)
     connection.execute(sql_delete(ROLES).where(_R.user_id == before.id))
     _write_roles(connection, before.id, resolved)
     after = _after(connection, before.id)
     changed = rows.difference(_shown(before), _shown(after))
-    rows.record(connection, principal, "roles", "user", before.id, _place(before), changed)
+    rows.record(connection, principal, "roles", "user", before.id, recorded_at(before), changed)
     return after
 
 
 def delete(
     connection: Connection, principal: Principal, user_id: str, version: int | None = None
 ) -> None:
-    """Remove a user and end their sessions. Needs `admin` at every organisation where the user has
-    a role; nobody removes themselves. Raises: NotFound, Forbidden, Conflict, VersionMismatch."""
+    """Remove a user, with their sessions and access tokens. Needs `admin` at every organisation
+    where the user has a role; nobody removes themselves.
+
+    Raises: NotFound, Forbidden, Conflict, VersionMismatch."""
     before = get(connection, principal, user_id)
-    _require_whole(principal, before)
+    require_whole(principal, before)
     if before.id == principal.user_id:
         raise Conflict("nobody can remove themselves")
     rows.delete_row(connection, USERS, "user", before.id, version)
-    rows.record(connection, principal, "delete", "user", before.id, _place(before), _shown(before))
+    rows.record(
+        connection, principal, "delete", "user", before.id, recorded_at(before), _shown(before)
+    )
 
 
 def credentials(connection: Connection, name: str) -> Credentials | None:
@@ -295,6 +313,12 @@ def set_password_hash(
 
 def principal_of(connection: Connection, user_id: str) -> Principal | None:
     """The user as a principal with the roles that hold now; None when gone or disabled."""
+    principal = holder(connection, user_id)
+    return None if principal is None else with_sight(connection, principal)
+
+
+def holder(connection: Connection, user_id: str) -> Principal | None:
+    """`principal_of`, of which nothing is known beside the roles."""
     row = connection.execute(
         select(_U.id, _U.name).where(_U.id == user_id, _U.disabled.is_(False))
     ).one_or_none()
@@ -306,7 +330,7 @@ def principal_of(connection: Connection, user_id: str) -> Principal | None:
         .where(_R.user_id == user_id, or_(_R.ends_at.is_(None), _R.ends_at > now()))
         .order_by(_O.path, _R.role)
     )
-    principal = Principal(
+    return Principal(
         user_id=row.id,
         name=row.name,
         grants=tuple(
@@ -320,6 +344,10 @@ def principal_of(connection: Connection, user_id: str) -> Principal | None:
             for each in granted
         ),
     )
+
+
+def with_sight(connection: Connection, principal: Principal) -> Principal:
+    """The principal, and what is known of them by their roles."""
     return dataclasses.replace(
         principal,
         shown=_is_shown_something(connection, principal),
@@ -346,7 +374,7 @@ def _is_shown_something(connection: Connection, principal: Principal) -> bool:
     return connection.execute(given.limit(1)).first() is not None
 
 
-def _require_whole(principal: Principal, user: User) -> None:
+def require_whole(principal: Principal, user: User) -> None:
     """Raises: Forbidden unless the principal administers every place where the user has a role."""
     for each in user.roles:
         if not principal.may(ADMINISTER, each.organization.path):
@@ -402,7 +430,7 @@ def _after(connection: Connection, user_id: str) -> User:
     return _read_all(connection, connection.execute(_COLUMNS.where(_U.id == user_id)).all())[0]
 
 
-def _place(user: User) -> str:
+def recorded_at(user: User) -> str:
     """Where a change of the user is recorded: the first organisation where they have a role."""
     return user.roles[0].organization.path if user.roles else ""
 

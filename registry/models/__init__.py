@@ -13,6 +13,7 @@ from registry.models.points import POINTS
 from registry.models.quality import POINT_QUALITY
 from registry.models.shares import SHARES
 from registry.models.systems import CHANNELS, SYSTEMS
+from registry.models.tokens import TOKEN_ROLES, TOKENS
 from registry.models.units import UNIT_ADDRESSES, UNITS
 from registry.models.users import ROLES, SESSIONS, USERS
 from registry.models.walls import TOUR_GROUPS, TOUR_STOPS, TOURS, WALL_PLACES, WALLS
@@ -39,6 +40,8 @@ __all__ = [
     "SESSIONS",
     "SHARES",
     "SYSTEMS",
+    "TOKENS",
+    "TOKEN_ROLES",
     "TOURS",
     "TOUR_GROUPS",
     "TOUR_STOPS",

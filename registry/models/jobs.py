@@ -13,7 +13,8 @@ from registry.models.base import DOCUMENT, ID, Base, UtcDateTime, table
 class JobRow(Base):
     """done, total: units of work; total is 0 while unknown. user_id: who asked for it, no foreign
     key, since a record outlives its user. node: where it is at work. seen_at: when that node last
-    said so, by the database's own clock. interrupted: it failed as its node ended."""
+    said so, by the database's own clock. interrupted: it failed as its node ended. token_id: of the
+    access token by which it was asked for, empty for a person."""
 
     __tablename__ = "jobs"
 
@@ -28,6 +29,7 @@ class JobRow(Base):
     node: Mapped[str] = mapped_column(String(64), server_default="")
     seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     interrupted: Mapped[bool] = mapped_column(server_default=false())
+    token_id: Mapped[str] = mapped_column(String(36), server_default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -128,6 +128,21 @@ TABLES: dict[str, list[Row]] = {
             "expires_at": AT + timedelta(hours=12),
         }
     ],
+    "tokens": [
+        {
+            "id": known(14),
+            "user_id": CHIEF,
+            "name": "export",
+            "token_hash": bytes(range(32, 64)),
+            "narrowed": True,
+            "ends_at": AT + timedelta(days=90),
+            "last_used_at": AT + timedelta(hours=1),
+            "created_by_id": CHIEF,
+            "created_by_name": "chief",
+            **MADE,
+        }
+    ],
+    "token_roles": [{"token_id": known(14), "role": "viewer", "organization_id": STATION}],
     "devices": [
         {
             "id": CAMERA,
