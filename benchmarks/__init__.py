@@ -52,10 +52,10 @@ def report(room: str, rows: Sequence[Row]) -> bool:
     lines = [
         (
             each["name"],
-            _shown(each["value"]),
+            shown(each["value"]),
             each["unit"],
             each["bound"],
-            "" if each["limit"] is None else _shown(each["limit"]),
+            "" if each["limit"] is None else shown(each["limit"]),
             ("ok" if each["ok"] else "MISSED") if each["bound"] else "",
         )
         for each in rows
@@ -74,7 +74,8 @@ def report(room: str, rows: Sequence[Row]) -> bool:
     return all(each["ok"] for each in rows)
 
 
-def _shown(value: float) -> str:
+def shown(value: float) -> str:
+    """Three digits."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
