@@ -15,6 +15,7 @@ from gateway.api.services import CurrentServices, Services
 from gateway.api.shapes import answer, patch_shape
 from gateway.bus.errors import BrokerAway
 from gateway.bus.messages import encode
+from gateway.interop.patch_test import MEMBER_TAKES_S
 from registry import channels, patches
 from registry.channels import Channel
 from registry.database import Connection
@@ -25,7 +26,6 @@ from registry.patches import Patch
 router = APIRouter(tags=["radio"])
 
 ANSWER_TIMEOUT_S = 2.0
-TEST_PER_MEMBER_S = 4.0
 MAX_PRESS_PRIORITY = 100
 """What a dispatcher's press may be worth; an admin may go up to 254."""
 
@@ -147,7 +147,7 @@ async def test_patch(
     """Key each member for a moment, one after the other: how long does it take, does it come back
     there, does it come out somewhere else? 409 while somebody talks."""
     patch, channel = await _noted(context, principal, patch_id, "test", {})
-    timeout_s = ANSWER_TIMEOUT_S + TEST_PER_MEMBER_S * len(patch.members)
+    timeout_s = ANSWER_TIMEOUT_S + MEMBER_TAKES_S * len(patch.members)
     report = await _ask_bridge(
         services, channel, principal, "test", timeout_s=timeout_s, patch=patch.id
     )

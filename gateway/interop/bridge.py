@@ -36,7 +36,7 @@ from gateway.interop.directory import Directory
 from gateway.interop.hearing import heard, writer_of
 from gateway.interop.lease import BridgeLease
 from gateway.interop.machines import AgentOf, BridgeCounters, Machine
-from gateway.interop.patch_test import LEASE_S, PatchTest
+from gateway.interop.patch_test import LEASE_S, PatchTest, listening_s
 from gateway.interop.presses import input_of, standing_of, worst
 from gateway.interop.showing import (
     emergencies_in,
@@ -361,6 +361,7 @@ class Bridge:
         machine.test = PatchTest(
             members,
             uuid.uuid4().hex[:8],
+            listen_s=listening_s(each.echo_s for each in floor.rules.members.values()),
             key=lambda channel, transmission: self._command(
                 machine,
                 channel,

@@ -1,20 +1,33 @@
 """A test of a patch: each member is keyed for a moment, one after the other.
 
 How long does a key take, does it come back on its own channel, does it come out on another one?
-A real talk ends the test at once: people go before tests.
+A real talk ends the test at once: people go before tests. Who is not known is told from an echo by
+how long they talk.
 """
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gateway.bus.messages import CloudEvent
 
 ANSWERED_WITHIN_S = 1.5
 KEYED_FOR_S = 0.4
-LISTEN_FOR_S = 1.2
+LISTEN_FOR_S = 2.0
+"""Servers and repeaters send back what they got within it; recorders' feeds are seconds late."""
+LONGEST_LISTEN_S = 12.0
+MARGIN_S = 1.0
+MOST_STREAMS = 1000
 LEASE_S = 1.5
+MEMBER_TAKES_S = ANSWERED_WITHIN_S + KEYED_FOR_S + LONGEST_LISTEN_S
+"""At most."""
+
+
+def listening_s(echoes_s: Iterable[float]) -> float:
+    """How long to listen after each key. echoes_s: how late each member may say what it heard."""
+    longest_s = max(echoes_s, default=0.0) + MARGIN_S
+    return min(max(longest_s, LISTEN_FOR_S), LONGEST_LISTEN_S)
 
 
 @dataclasses.dataclass(slots=True)
@@ -25,6 +38,19 @@ class _Finding:
     delay_ms: float | None = None
     echo_s: float | None = None
     loops_to: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def note(self, channel: str, after_s: float) -> None:
+        """Something began on a channel."""
+        if channel != self.channel:
+            self.loops_to.setdefault(channel, after_s)
+        elif self.echo_s is None:
+            self.echo_s = after_s
+
+    def forget(self, channel: str) -> None:
+        """What began there was no echo."""
+        if channel == self.channel:
+            self.echo_s = None
+        self.loops_to.pop(channel, None)
 
     def report(self) -> dict[str, Any]:
         return {
@@ -40,14 +66,24 @@ class _Finding:
         }
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Heard:
+    """A stream that may be an echo: when it began, and of whose key."""
+
+    at_s: float
+    finding: _Finding
+
+
 class PatchTest:
-    """key, unkey: command a channel with a transmission. done: called once with the report."""
+    """key, unkey: command a channel with a transmission. done: called once with the report.
+    listen_s: how long it listens after each key."""
 
     def __init__(
         self,
         channels: Sequence[str],
         tag: str,
         *,
+        listen_s: float,
         key: Callable[[str, str], None],
         unkey: Callable[[str, str], None],
         done: Callable[[list[dict[str, Any]]], None],
@@ -55,6 +91,8 @@ class PatchTest:
         self._loop = asyncio.get_running_loop()
         self._left = list(channels)
         self._tag = tag
+        self._listen_s = listen_s
+        self._streams: dict[tuple[str, str], _Heard] = {}
         self._key, self._unkey, self._done = key, unkey, done
         self._found: list[_Finding] = []
         self._now: _Finding | None = None
@@ -81,16 +119,26 @@ class PatchTest:
         if event.type not in ("floor.taken", "floor.refreshed"):
             return False
         if data.get("caused_by") == self._transmission:
-            if now.echo_s is None:
-                now.echo_s = after_s
+            now.note(now.channel, after_s)
             return True
         if data.get("emergency") is True:
             return False
-        if event.subject == now.channel:
-            now.echo_s = after_s if now.echo_s is None else now.echo_s
-        else:
-            now.loops_to.setdefault(event.subject, after_s)
-        return True
+        return self._may_be_an_echo(now, event.subject, str(data.get("stream") or ""), after_s)
+
+    def _may_be_an_echo(self, now: _Finding, channel: str, stream: str, after_s: float) -> bool:
+        """An echo is about as long as our key. What goes on is somebody who talks."""
+        known = self._streams.get((channel, stream))
+        if known is None:
+            if len(self._streams) < MOST_STREAMS:
+                self._streams[channel, stream] = _Heard(self._loop.time(), now)
+                now.note(channel, after_s)
+            return True
+        if self._loop.time() < known.at_s + KEYED_FOR_S + self._listen_s:
+            return True
+        for heard in [h for (c, _), h in self._streams.items() if c == channel]:
+            heard.finding.forget(channel)
+        self.stop("somebody talks")
+        return False
 
     def stop(self, reason: str) -> None:
         """Somebody needs the channels."""
@@ -119,7 +167,8 @@ class PatchTest:
 
     def _release(self) -> None:
         self._let_go()
-        self._after(LISTEN_FOR_S if self._now and self._now.delay_ms else 0.0, self._member_over)
+        was_keyed = self._now is not None and self._now.outcome == "done"
+        self._after(self._listen_s if was_keyed else 0.0, self._member_over)
 
     def _let_go(self) -> None:
         if self._is_keyed and self._now is not None:
