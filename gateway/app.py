@@ -43,6 +43,7 @@ from gateway.api import (
     shares,
     systems,
     talk,
+    tokens,
     users,
     views,
     walls,
@@ -176,6 +177,8 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
         works = [roster.run, *([lease.run] if lease else [])]
         if journal is not None:
             works.append(journal.run)
+        if listening is not None:
+            works.append(node.access.uses.run)
         if node.rounds is not None:
             works.append(node.rounds.run)
         if "agent" in roles and settings.hears_hello_on is not None:
@@ -342,6 +345,7 @@ def build_app(context: Context, services: Services) -> FastAPI:
         quality.router,
         shares.router,
         users.router,
+        tokens.router,
         walls.router,
         audit.router,
         jobs.router,

@@ -23,7 +23,7 @@ from gateway.live.whereabouts import Whereabouts
 from gateway.settings import Settings
 from gateway.startup import CannotStart
 from gateway.vision import PicturePool
-from registry import masks, points, users
+from registry import masks, points, tokens, users
 from registry.database import Connection, Database
 from registry.errors import DatabaseAway, NotFound
 from registry.masks import Masks
@@ -150,10 +150,15 @@ async def _served(stack: contextlib.AsyncExitStack, servers: MediaServers) -> No
 
 
 def rights(database: Database) -> Callable[[View], Awaitable[bool]]:
-    """May a user see a point's picture so now? Raises: DatabaseAway when nobody can say."""
+    """May a user see a point's picture so now, by the token by which they asked for it if it was
+    one? Raises: DatabaseAway when nobody can say."""
 
     def ask(connection: Connection, view: View) -> bool:
-        principal = users.principal_of(connection, view.user_id)
+        principal = (
+            tokens.principal_of(connection, view.token_id)
+            if view.token_id
+            else users.principal_of(connection, view.user_id)
+        )
         if principal is None:
             return False
         try:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from gateway.access.errors import TooManyAttempts
 
@@ -39,11 +39,18 @@ class _Failures:
 class Attempts:
     """Failed sign-ins of the last quarter of an hour, by name and by address.
 
-    clock: monotonic seconds. room: how many keys are remembered; the oldest go first.
+    clock: monotonic seconds. allowances: for the keys that count. room: how many of them are
+    remembered; the oldest go first.
     """
 
-    def __init__(self, clock: Callable[[], float], room: int = 20_000) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        allowances: Mapping[str, Allowance] = ALLOWANCES,
+        room: int = 20_000,
+    ) -> None:
         self._clock = clock
+        self._allowances = allowances
         self._room = room
         self._failures: OrderedDict[_Key, _Failures] = OrderedDict()
         self._running: Counter[_Key] = Counter()
@@ -82,12 +89,14 @@ class Attempts:
         """Note a failure."""
         now_s = self._clock()
         for key in _keys(name, address):
+            allowance = self._allowances.get(key[0])
+            if allowance is None:
+                continue
             failures = self._failures.pop(key, None)
             if failures is None or now_s - failures.last_s > FORGET_AFTER_S:
                 failures = _Failures(count=0, last_s=now_s, until_s=now_s)
             failures.count += 1
             failures.last_s = now_s
-            allowance = ALLOWANCES[key[0]]
             over = failures.count - allowance.free
             if over > 0:
                 failures.until_s = now_s + min(2.0 ** min(over - 1, 30), allowance.longest_s)

@@ -7,6 +7,7 @@ AccessError
 ├── TooManyAttempts       retryable   wait `retry_after_s` before the next attempt
 ├── SignInBusy            retryable   more people sign in at once than there is room for
 ├── CrossSite             final       another site's page sent this with the user's cookie
+├── NotByToken            final       an access token was shown for what only people do
 └── Unsealable            final       a secret was sealed with another key, or was tampered with
 """
 
@@ -59,6 +60,11 @@ class SignInBusy(AccessError):
 class CrossSite(AccessError):
     def __init__(self) -> None:
         super().__init__("this request came from another site's page")
+
+
+class NotByToken(AccessError):
+    def __init__(self) -> None:
+        super().__init__("an access token may not do this: whoever opens a way in signs in first")
 
 
 class Unsealable(AccessError):

@@ -1,4 +1,5 @@
-"""Signing in: opaque tokens, of which the database keeps only the SHA-256."""
+"""Who asks: by the token of a session, for people, or by an access token, for programs. Both are
+opaque, and the database keeps only the SHA-256."""
 
 import dataclasses
 import hashlib
@@ -8,10 +9,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from gateway.access.attempts import Attempts
+from gateway.access.attempts import Allowance, Attempts
 from gateway.access.errors import NotSignedIn, UserDisabled, WrongCredentials
 from gateway.access.passwords import Passwords
-from registry import sessions, users
+from gateway.access.tokens import TokenUses, is_access_token
+from registry import sessions, tokens, users
 from registry.database import Connection, Database
 from registry.errors import Invalid
 from registry.identity import now
@@ -19,6 +21,10 @@ from registry.partition import Principal
 from registry.users import Credentials
 
 TOKEN_BYTES = 32
+WRONG_TOKENS = {"name": Allowance(free=4, longest_s=60.0)}
+"""Of the same access token, wherever it is shown: 256 bits cannot be guessed, so nobody is kept
+from showing another, but a program that was forgotten somewhere need not ask the database for
+ever."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,8 @@ class Access:
     ) -> None:
         self.passwords = passwords or Passwords()
         self.attempts = Attempts(clock)
+        self.wrong_tokens = Attempts(clock, WRONG_TOKENS)
+        self.uses = TokenUses(database)
         self._database = database
         self._lifetime = timedelta(seconds=lifetime_s)
         self._longest = timedelta(seconds=longest_s)
@@ -96,12 +104,15 @@ class Access:
     async def authenticate(self, token: str) -> Principal:
         """Who holds this token, with the roles of at most `cache_s` ago.
 
-        Raises: NotSignedIn, DatabaseAway.
+        Raises: NotSignedIn; TooManyAttempts for the same wrong access token again and again;
+        DatabaseAway.
         """
         token_hash = hash_token(token)
         known = self._known.get(token_hash)
         if known is not None and known[1] > self._clock():
             return known[0]
+        if is_access_token(token):
+            return await self._look_up_access_token(token_hash)
         return await self._look_up(token_hash)
 
     async def _look_up(self, token_hash: bytes) -> Principal:
@@ -117,12 +128,34 @@ class Access:
         self._known.pop(token_hash, None)
         if principal is None:
             raise NotSignedIn("this session is over: sign in again")
-        # What was forgotten while the answer was on its way must not come back with it.
-        if generation == self._generation:
-            self._known[token_hash] = (principal, asked_s + self._cache_s)
-            if len(self._known) > self._room:
-                self._known.popitem(last=False)
+        self._keep(token_hash, principal, asked_s + self._cache_s, generation)
         return principal
+
+    async def _look_up_access_token(self, token_hash: bytes) -> Principal:
+        named = token_hash.hex()
+        self.wrong_tokens.check(named, "")
+        generation = self._generation
+        asked_s = self._clock()
+        acting = await self._database.read(lambda c: tokens.find(c, token_hash))
+        self._known.pop(token_hash, None)
+        if acting is None or acting.principal.token is None:
+            self.wrong_tokens.failed(named, "")
+            raise NotSignedIn("this access token is unknown, over or revoked")
+        left_s = (acting.ends_at - now()).total_seconds()
+        until_s = asked_s + min(self._cache_s, left_s)
+        self._keep(token_hash, acting.principal, until_s, generation)
+        self.uses.used(acting.principal.token.id, acting.last_used_at)
+        return acting.principal
+
+    def _keep(
+        self, token_hash: bytes, principal: Principal, until_s: float, generation: int
+    ) -> None:
+        # What was forgotten while the answer was on its way must not come back with it.
+        if generation != self._generation:
+            return
+        self._known[token_hash] = (principal, until_s)
+        if len(self._known) > self._room:
+            self._known.popitem(last=False)
 
     async def refresh(self, token: str) -> SignedIn:
         """Another token for the same session; the old one ends. Raises: NotSignedIn."""
@@ -180,7 +213,7 @@ class Access:
         self.forget(principal.user_id)
 
     def forget(self, user_id: str) -> None:
-        """Call after changing a user or their roles: the next request asks the database."""
+        """Call after changing a user, their roles or tokens: the next request asks the database."""
         self._generation += 1
         for token_hash in [
             key for key, (principal, _) in self._known.items() if principal.user_id == user_id

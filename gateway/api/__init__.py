@@ -4,7 +4,18 @@ from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI
 
-from gateway.api import audit, auth, codes, masks, organizations, points, shares, users, walls
+from gateway.api import (
+    audit,
+    auth,
+    codes,
+    masks,
+    organizations,
+    points,
+    shares,
+    tokens,
+    users,
+    walls,
+)
 from gateway.api.body_limit import BodyLimit
 from gateway.api.context import Context
 from gateway.api.errors import install_error_answers
@@ -21,11 +32,12 @@ CORE_ROUTERS = (
     codes.router,
     shares.router,
     users.router,
+    tokens.router,
     walls.router,
     audit.router,
 )
-"""Session, organisations, points, masks, codes, shares, users, walls, audit: what the registry
-answers alone."""
+"""Session, organisations, points, masks, codes, shares, users, tokens, walls, audit: what the
+registry answers alone."""
 
 
 def install_api(

@@ -8,14 +8,18 @@ from gateway.api.bodies import Body, Name, Password
 from gateway.api.context import (
     COOKIE,
     CurrentContext,
+    CurrentPerson,
     CurrentPrincipal,
-    CurrentToken,
+    CurrentSession,
     client_address,
     is_secure,
     refuse_cross_site,
 )
-from gateway.api.shapes import answer, user_shape
-from registry import users
+from gateway.api.shapes import answer, token_shape, user_shape
+from registry import tokens, users
+from registry.database import Connection
+from registry.tokens import Token
+from registry.users import User
 
 router = APIRouter(tags=["session"])
 
@@ -47,13 +51,13 @@ async def login(body: SignIn, request: Request, context: CurrentContext) -> Resp
 
 
 @router.post("/auth/refresh")
-async def refresh(request: Request, context: CurrentContext, token: CurrentToken) -> Response:
-    """Another token, as long-lived as the first; the old one ends."""
+async def refresh(request: Request, context: CurrentContext, token: CurrentSession) -> Response:
+    """Another token, as long-lived as the first; the old one ends. Not for access tokens."""
     return _with_cookie(request, await context.access.refresh(token))
 
 
 @router.post("/auth/logout", status_code=204)
-async def logout(request: Request, context: CurrentContext, token: CurrentToken) -> Response:
+async def logout(request: Request, context: CurrentContext, token: CurrentSession) -> Response:
     await context.access.sign_out(token)
     response = Response(status_code=204)
     response.delete_cookie(
@@ -64,8 +68,17 @@ async def logout(request: Request, context: CurrentContext, token: CurrentToken)
 
 @router.get("/me")
 async def me(context: CurrentContext, principal: CurrentPrincipal) -> Response:
-    user = await context.database.read(lambda c: users.get(c, principal, principal.user_id))
-    return answer(user_shape(user), version=user.version)
+    """`token`: the access token that asks, with `roles` as it carries them now; else null."""
+
+    def read(connection: Connection) -> tuple[User, Token | None]:
+        if principal.token is None:
+            return users.get(connection, principal, principal.user_id), None
+        token = tokens.get(connection, principal, principal.token.id)
+        return tokens.acting_user(connection, principal), token
+
+    user, token = await context.database.read(read)
+    shape = user_shape(user) | {"token": token and token_shape(token)}
+    return answer(shape, version=user.version)
 
 
 @router.put("/me/password", status_code=204)
@@ -73,10 +86,10 @@ async def change_password(
     body: PasswordChange,
     request: Request,
     context: CurrentContext,
-    principal: CurrentPrincipal,
-    token: CurrentToken,
+    principal: CurrentPerson,
+    token: CurrentSession,
 ) -> Response:
-    """Ends every other session of this user."""
+    """Ends every other session of this user. Access tokens go on, and may not do it."""
     await context.access.change_password(
         principal, token, body.old, body.new, client_address(request)
     )

@@ -8,14 +8,16 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from gateway.access.audit import Audit
-from gateway.access.errors import CrossSite, NotSignedIn
+from gateway.access.errors import AccessError, CrossSite, NotByToken, NotSignedIn
 from gateway.access.secrets import Sealer
 from gateway.access.sessions import Access
+from gateway.access.tokens import is_access_token
 from gateway.api.point_texts import PointTexts
 from registry.database import Database
 from registry.partition import Principal
 
 COOKIE = "hutong_session"
+_REFUSED = "hutong.refused"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -72,9 +74,43 @@ def refuse_cross_site(connection: HTTPConnection) -> None:
 
 
 async def current_principal(connection: HTTPConnection) -> Principal:
-    """Who asks. Raises: NotSignedIn, CrossSite, DatabaseAway."""
+    """Who asks. Raises: NotSignedIn, CrossSite, TooManyAttempts, DatabaseAway."""
+    # The short way and the long way both ask; a wrong token is looked up and counted once.
+    refused: AccessError | None = connection.scope.get(_REFUSED)
+    if refused is not None:
+        raise refused
     token = await current_token(connection)
-    return await current_context(connection).access.authenticate(token)
+    try:
+        return await current_context(connection).access.authenticate(token)
+    except AccessError as error:
+        connection.scope[_REFUSED] = error
+        raise
+
+
+async def current_person(connection: HTTPConnection) -> Principal:
+    """`current_principal`, signed in: for passwords, users and tokens, by which whoever finds a
+    token could stay when it has ended. Raises: NotByToken too."""
+    principal = await current_principal(connection)
+    if principal.token is not None:
+        raise NotByToken
+    return principal
+
+
+async def current_owner(connection: HTTPConnection) -> Principal:
+    """`current_principal`, but no narrowed token: for what is the user's own, whatever the roles.
+    Raises: NotByToken too."""
+    principal = await current_principal(connection)
+    if principal.token is not None and principal.token.narrowed:
+        raise NotByToken
+    return principal
+
+
+async def current_session(connection: HTTPConnection) -> str:
+    """`current_token` of a session. Raises: NotByToken too."""
+    token = await current_token(connection)
+    if is_access_token(token):
+        raise NotByToken
+    return token
 
 
 def client_address(connection: HTTPConnection) -> str:
@@ -95,4 +131,7 @@ async def _context(connection: HTTPConnection) -> Context:
 
 CurrentContext = Annotated[Context, Depends(_context)]
 CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
+CurrentPerson = Annotated[Principal, Depends(current_person)]
+CurrentOwner = Annotated[Principal, Depends(current_owner)]
 CurrentToken = Annotated[str, Depends(current_token)]
+CurrentSession = Annotated[str, Depends(current_session)]

@@ -161,7 +161,7 @@ def _of_access(error: access.AccessError) -> Problem:
             return Problem(status=429, detail=error.message, headers=headers)
         case access.SignInBusy():
             return _later(error.message, error.retry_after_s)
-        case access.UserDisabled() | access.CrossSite():
+        case access.UserDisabled() | access.CrossSite() | access.NotByToken():
             return Problem(status=403, detail=error.message)
     return Problem(status=500, detail=error.message)
 

@@ -22,6 +22,7 @@ from registry.points import Move, Point
 from registry.repartition import Plan
 from registry.shares import Share
 from registry.systems import System
+from registry.tokens import Token
 from registry.units import Unit
 from registry.users import User
 
@@ -367,6 +368,25 @@ def user_shape(user: User) -> Shape:
         "name": user.name,
         "roles": roles,
         "disabled": user.disabled,
+    }
+
+
+def token_shape(token: Token) -> Shape:
+    """Never the token itself, which is shown once, to whoever makes it. roles: null for all of the
+    user's."""
+    roles = token.roles
+    return {
+        "id": token.id,
+        "version": token.version,
+        "name": token.name,
+        "user": {"id": token.user_id, "name": token.user_name},
+        "roles": None
+        if roles is None
+        else [{"role": str(r.role), "organization": ref_shape(r.organization)} for r in roles],
+        "created_at": timestamp(token.created_at),
+        "created_by": {"id": token.created_by_id, "name": token.created_by_name},
+        "ends_at": timestamp(token.ends_at),
+        "last_used_at": timestamp(token.last_used_at) if token.last_used_at else None,
     }
 
 

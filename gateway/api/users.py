@@ -1,4 +1,4 @@
-"""Users and their roles."""
+"""Users and their roles. Access tokens may read them, and write none."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from gateway.access.roles import administers_anything
 from gateway.api.bodies import Body, Password, Reference, Text
-from gateway.api.context import CurrentContext, CurrentPrincipal
+from gateway.api.context import CurrentContext, CurrentPerson, CurrentPrincipal
 from gateway.api.shapes import (
     answer,
     given_version,
@@ -78,7 +78,7 @@ async def list_users(
 
 @router.post("", status_code=201)
 async def create_user(
-    body: UserBody, context: CurrentContext, principal: CurrentPrincipal
+    body: UserBody, context: CurrentContext, principal: CurrentPerson
 ) -> Response:
     # Before the hash, which is dear.
     if not administers_anything(principal):
@@ -105,9 +105,10 @@ async def change_user(
     body: UserPatch,
     request: Request,
     context: CurrentContext,
-    principal: CurrentPrincipal,
+    principal: CurrentPerson,
 ) -> Response:
-    """Whoever is disabled or gets another password is signed out everywhere."""
+    """Whoever is disabled or gets another password is signed out everywhere; the access tokens
+    of who is disabled end."""
     version = required_version(request)
     changes: dict[str, Any] = body.given()
     if "password" in changes:
@@ -121,7 +122,7 @@ async def change_user(
 
 @router.delete("/{user_id}", status_code=204)
 async def delete_user(
-    user_id: str, request: Request, context: CurrentContext, principal: CurrentPrincipal
+    user_id: str, request: Request, context: CurrentContext, principal: CurrentPerson
 ) -> Response:
     version = given_version(request)
     await context.database.write(lambda c: users.delete(c, principal, user_id, version))
@@ -135,7 +136,7 @@ async def set_roles(
     body: RolesBody | Roles,
     request: Request,
     context: CurrentContext,
-    principal: CurrentPrincipal,
+    principal: CurrentPerson,
 ) -> Response:
     """Exactly these roles, `{"roles": […]}` or the bare list."""
     version = given_version(request)

@@ -63,6 +63,7 @@ async def open_live(
             _known(known, clear=sight.clear),
             clear=sight.clear,
             purpose=sight.purpose,
+            token_id=principal.token.id if principal.token else "",
         )
     except LiveRefused as refused:
         raise HTTPException(refused.status, refused.reason) from None

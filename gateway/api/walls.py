@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from gateway.api.bodies import Body, Name, Reference, Text
-from gateway.api.context import CurrentContext, CurrentPrincipal
+from gateway.api.context import CurrentContext, CurrentOwner, CurrentPrincipal
 from gateway.api.shapes import (
     Shape,
     answer,
@@ -108,7 +108,7 @@ def _tour_shape(tour: Tour) -> Shape:
 
 @router.get("/walls")
 async def list_walls(
-    query: Annotated[WallQuery, Query()], context: CurrentContext, principal: CurrentPrincipal
+    query: Annotated[WallQuery, Query()], context: CurrentContext, principal: CurrentOwner
 ) -> Response:
     """The caller's own; nobody sees another person's."""
     page = await context.database.read(
@@ -118,9 +118,7 @@ async def list_walls(
 
 
 @router.post("/walls", status_code=201)
-async def create_wall(
-    body: WallBody, context: CurrentContext, principal: CurrentPrincipal
-) -> Response:
+async def create_wall(body: WallBody, context: CurrentContext, principal: CurrentOwner) -> Response:
     new = NewWall(name=body.name, tiles=body.tiles, points=tuple(body.points))
     wall = await context.database.write(lambda c: walls.create(c, principal, new))
     headers = {"Location": f"/api/v1/walls/{wall.id}"}
@@ -128,7 +126,7 @@ async def create_wall(
 
 
 @router.get("/walls/{wall_id}")
-async def get_wall(wall_id: str, context: CurrentContext, principal: CurrentPrincipal) -> Response:
+async def get_wall(wall_id: str, context: CurrentContext, principal: CurrentOwner) -> Response:
     wall = await context.database.read(lambda c: walls.get(c, principal, wall_id))
     return answer(_wall_shape(wall), version=wall.version)
 
@@ -139,7 +137,7 @@ async def update_wall(
     body: WallPatch,
     request: Request,
     context: CurrentContext,
-    principal: CurrentPrincipal,
+    principal: CurrentOwner,
 ) -> Response:
     version = required_version(request)
     wall = await context.database.write(
@@ -150,7 +148,7 @@ async def update_wall(
 
 @router.delete("/walls/{wall_id}", status_code=204)
 async def delete_wall(
-    wall_id: str, request: Request, context: CurrentContext, principal: CurrentPrincipal
+    wall_id: str, request: Request, context: CurrentContext, principal: CurrentOwner
 ) -> Response:
     version = given_version(request)
     await context.database.write(lambda c: walls.delete(c, principal, wall_id, version))

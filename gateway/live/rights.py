@@ -16,11 +16,13 @@ log = structlog.get_logger(__name__)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Somebody looks at a point. clear: at its picture as it is, with nothing masked."""
+    """Somebody looks at a point. clear: at its picture as it is, with nothing masked. token_id: of
+    the access token by which a program does, empty for a person."""
 
     user_id: str
     point_id: str
     clear: bool
+    token_id: str = ""
 
 
 Allowed = Callable[[View], Awaitable[bool]]

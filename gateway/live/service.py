@@ -49,7 +49,12 @@ class LiveSession:
 
     @property
     def view(self) -> View:
-        return View(user_id=self.ticket.user_id, point_id=self.key.point_id, clear=self.key.clear)
+        return View(
+            user_id=self.ticket.user_id,
+            point_id=self.key.point_id,
+            clear=self.key.clear,
+            token_id=self.ticket.token_id,
+        )
 
     async def __aenter__(self) -> Self:
         self._service.enter(self)
@@ -179,9 +184,11 @@ class LiveService:
         *,
         clear: bool = True,
         purpose: str = "",
+        token_id: str = "",
     ) -> Ticket:
         """A ticket for a user whose right has been checked. clear: the picture is shown as it is,
-        since the point has no masks or the user may see past them.
+        since the point has no masks or the user may see past them. token_id: of the access token
+        by which they ask, if any; the view ends with it.
 
         Raises: LimitReached; CameraBusy; NotOffered for what has to be masked where nothing masks.
         """
@@ -190,7 +197,9 @@ class LiveService:
             raise CameraBusy(f"the camera bears no more sessions: {relay.busy}")
         if not clear and self._masking is None:
             raise NotOffered("this point is masked, and nothing here can mask it")
-        ticket = self._book.issue(user_id, point_id, profile, known, clear=clear, purpose=purpose)
+        ticket = self._book.issue(
+            user_id, point_id, profile, known, clear=clear, purpose=purpose, token_id=token_id
+        )
         self.counters.tickets_issued += 1
         return ticket
 

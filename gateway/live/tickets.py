@@ -23,7 +23,8 @@ class Ticket:
 
     id: names it in records, and opens nothing. clear: the picture is shown as it is, either since
     the point has no masks or since the user may see past them. purpose: why the user looks, or
-    empty. expires_at: for people; deadline_s: on the book's own clock.
+    empty. expires_at: for people; deadline_s: on the book's own clock. token_id: of the access
+    token by which it was asked for, or empty.
     """
 
     token: str = dataclasses.field(repr=False)
@@ -36,6 +37,7 @@ class Ticket:
     purpose: str
     expires_at: datetime
     deadline_s: float
+    token_id: str = ""
 
     def urls(self, prefix: str = "/api/v1") -> dict[str, str]:
         """Where the stream can be had, by transport."""
@@ -77,6 +79,7 @@ class TicketBook:
         *,
         clear: bool = True,
         purpose: str = "",
+        token_id: str = "",
     ) -> Ticket:
         """A new ticket. Raises: LimitReached while too many wait for their use."""
         now_s = self._clock()
@@ -94,6 +97,7 @@ class TicketBook:
             purpose=purpose,
             expires_at=self._wall() + timedelta(seconds=self._lifetime_s),
             deadline_s=now_s + self._lifetime_s,
+            token_id=token_id,
         )
         self._tickets[ticket.token] = ticket
         return ticket

@@ -32,7 +32,12 @@ class Grant:
 
     @property
     def view(self) -> View:
-        return View(user_id=self.ticket.user_id, point_id=self.ticket.point_id, clear=True)
+        return View(
+            user_id=self.ticket.user_id,
+            point_id=self.ticket.point_id,
+            clear=True,
+            token_id=self.ticket.token_id,
+        )
 
     def viewing(self, now_s: float, ended: str | None = None) -> Viewing:
         """For the record of viewing."""

@@ -43,6 +43,7 @@ from registry import errors as registry
         (access.TooManyAttempts(7), 429),
         (access.SignInBusy(), 503),
         (access.CrossSite(), 403),
+        (access.NotByToken(), 403),
         (access.Unsealable(), 500),
         (adapter.Unreachable("no answer", device="10.0.0.1"), 503),
         (adapter.TimedOut("late"), 503),
