@@ -1,7 +1,8 @@
 """The contract that every adapter and its simulator must pass.
 
 A test module of a kind subclasses `AdapterContract` (radio and PTT: `RadioContract`, or, where
-nothing can be keyed, `ListeningContract`), and says how its other side is simulated::
+nothing can be keyed, `ListeningContract`; where voice passes, `VoiceContract` of
+`adapters.testing_voice`), and says how its other side is simulated::
 
     class TestAcme(AdapterContract):
         def peer(self) -> Peer:
@@ -17,7 +18,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 
@@ -402,6 +403,8 @@ class ListeningContract(AdapterContract):
     """What holds for a trunk or PTT system that can only be heard. `peer` gives a
     `ListeningPeer`."""
 
+    asks_for_voice: ClassVar[bool] = False
+
     @abc.abstractmethod
     def peer(self) -> ListeningPeer: ...
 
@@ -429,6 +432,8 @@ class ListeningContract(AdapterContract):
         adapter = self.peer().adapter
         assert adapter.traits is not None, "a radio system says its traits"
         assert bool(adapter.traits.voice) == (Capability.VOICE in adapter.capabilities)
+        if Capability.VOICE in adapter.capabilities:
+            assert self.asks_for_voice, "a kind that passes voice keeps VoiceContract"
 
 
 class RadioContract(ListeningContract):

@@ -1,5 +1,6 @@
 """The Homebrew adapter and a simulated repeater against the contract."""
 
+import asyncio
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -7,15 +8,15 @@ from typing import Self
 
 from adapters.homebrew.adapter import HomebrewAdapter
 from adapters.homebrew.settings import HomebrewSettings
-from adapters.testing import RadioContract, RadioPeer
-from simulators.homebrew_repeater import Radio, Repeater
+from adapters.testing_voice import VoiceContract, VoicePeer
+from simulators.homebrew_repeater import Heard, Radio, Repeater
 
 PASSPHRASE = "planted-passphrase"
 WRONG = "planted-wrong-passphrase"
 TALKGROUP = 3101
 
 
-class HomebrewPeer(RadioPeer):
+class HomebrewPeer(VoicePeer):
     adapter = HomebrewAdapter
     secrets = (PASSPHRASE, WRONG)
     channels = (f"1/{TALKGROUP}", "2/3102")
@@ -58,13 +59,32 @@ class HomebrewPeer(RadioPeer):
         assert self._talking.press(TALKGROUP, slot=1)
         await self._talking.release()
 
+    def payload(self, number: int) -> bytes:
+        return voice_of(number)
+
+    async def say(self, count: int) -> None:
+        assert self._talking.press(TALKGROUP, slot=1, voice=voice_of)
+        await asyncio.sleep(0.06 * (count + 4))
+        await self._talking.release()
+
+    def said_to(self, address: str) -> Sequence[bytes]:
+        return [voice for heard in self._heard(address) for voice in heard.voice]
+
     def heard(self, address: str) -> Sequence[bool]:
+        return [heard.ended_s is None for heard in self._heard(address)]
+
+    def _heard(self, address: str) -> list[Heard]:
         slot, talkgroup = (int(part) for part in address.split("/"))
         return [
-            heard.ended_s is None
+            heard
             for heard in self._listening.heard
             if (heard.slot, heard.talkgroup) == (slot, talkgroup) and heard.origin != "air"
         ]
+
+
+def voice_of(number: int) -> bytes:
+    """27 bytes of a burst that is known again."""
+    return number.to_bytes(4, "big") * 6 + b"\xc5\x5c\x01"
 
 
 def _free_udp_port() -> int:
@@ -74,6 +94,6 @@ def _free_udp_port() -> int:
         return port
 
 
-class TestHomebrew(RadioContract):
+class TestHomebrew(VoiceContract):
     def peer(self) -> HomebrewPeer:
         return HomebrewPeer()

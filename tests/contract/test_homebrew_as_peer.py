@@ -1,5 +1,6 @@
 """The Homebrew adapter as a peer, and a simulated master, against the contract."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Self
@@ -7,15 +8,16 @@ from unittest.mock import patch
 
 from adapters.homebrew.adapter import HomebrewAdapter
 from adapters.homebrew.settings import HomebrewSettings
-from adapters.testing import RadioContract, RadioPeer
+from adapters.testing_voice import VoiceContract, VoicePeer
 from simulators.homebrew_master import HomebrewMaster
+from simulators.homebrew_repeater import Heard
 
 PASSPHRASE = "planted-passphrase"
 WRONG = "planted-wrong-passphrase"
 OURS = 460_900
 
 
-class MasterOfOurs(RadioPeer):
+class MasterOfOurs(VoicePeer):
     adapter = HomebrewAdapter
     secrets = (PASSPHRASE, WRONG)
     channels = ("1/3101", "2/3102")
@@ -59,15 +61,25 @@ class MasterOfOurs(RadioPeer):
     async def send_good(self) -> None:
         await self._master.talk(3101001, 3101).release()
 
+    def payload(self, number: int) -> bytes:
+        return number.to_bytes(4, "big") * 6 + b"\xc5\x5c\x01"
+
+    async def say(self, count: int) -> None:
+        talk = self._master.talk(3101001, 3101, voice=self.payload)
+        await asyncio.sleep(0.06 * (count + 4))
+        await talk.release()
+
+    def said_to(self, address: str) -> Sequence[bytes]:
+        return [voice for heard in self._heard(address) for voice in heard.voice]
+
     def heard(self, address: str) -> Sequence[bool]:
+        return [heard.ended_s is None for heard in self._heard(address)]
+
+    def _heard(self, address: str) -> list[Heard]:
         slot, talkgroup = (int(part) for part in address.split("/"))
-        return [
-            heard.ended_s is None
-            for heard in self._master.heard
-            if (heard.slot, heard.talkgroup) == (slot, talkgroup)
-        ]
+        return [h for h in self._master.heard if (h.slot, h.talkgroup) == (slot, talkgroup)]
 
 
-class TestHomebrewAsPeer(RadioContract):
+class TestHomebrewAsPeer(VoiceContract):
     def peer(self) -> MasterOfOurs:
         return MasterOfOurs()

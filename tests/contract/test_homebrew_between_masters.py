@@ -1,19 +1,21 @@
 """The Homebrew adapter as an end of an OpenBridge, and a simulated other end, by the contract."""
 
+import asyncio
 import socket
 from collections.abc import Sequence
 from typing import Self
 
 from adapters.homebrew.adapter import HomebrewAdapter
 from adapters.homebrew.settings import HomebrewSettings
-from adapters.testing import RadioContract, RadioPeer
+from adapters.testing_voice import VoiceContract, VoicePeer
 from simulators.homebrew_master import OpenBridgeEnd
+from simulators.homebrew_repeater import Heard
 
 KEY = "planted-passphrase"
 WRONG = "planted-wrong-passphrase"
 
 
-class OtherEnd(RadioPeer):
+class OtherEnd(VoicePeer):
     """Nobody signs in: with a wrong key on our side its bursts are what is refused."""
 
     adapter = HomebrewAdapter
@@ -57,11 +59,25 @@ class OtherEnd(RadioPeer):
     async def send_good(self) -> None:
         await self._end.talk(3101001, 3101).release()
 
+    def payload(self, number: int) -> bytes:
+        return number.to_bytes(4, "big") * 6 + b"\xc5\x5c\x01"
+
+    async def say(self, count: int) -> None:
+        talk = self._end.talk(3101001, 3101, voice=self.payload)
+        await asyncio.sleep(0.06 * (count + 4))
+        await talk.release()
+
+    def said_to(self, address: str) -> Sequence[bytes]:
+        return [voice for heard in self._heard(address) for voice in heard.voice]
+
     def heard(self, address: str) -> Sequence[bool]:
+        return [heard.ended_s is None for heard in self._heard(address)]
+
+    def _heard(self, address: str) -> list[Heard]:
         talkgroup = int(address.partition("/")[2])
-        return [h.ended_s is None for h in self._end.heard if h.talkgroup == talkgroup]
+        return [h for h in self._end.heard if h.talkgroup == talkgroup]
 
 
-class TestHomebrewOpenBridge(RadioContract):
+class TestHomebrewOpenBridge(VoiceContract):
     def peer(self) -> OtherEnd:
         return OtherEnd()
