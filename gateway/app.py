@@ -73,6 +73,7 @@ from gateway.settings import Settings
 from gateway.startup import (
     CannotStart,
     broker,
+    holding,
     listening_socket,
     node_name,
     open_audit,
@@ -128,6 +129,7 @@ async def run(settings: Settings, role: str = "all", on_ready: OnReady | None = 
     past = open_journal(settings)
     roles = ("api", "agent", "bridge") if role == "all" else (role,)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(holding(folder))
         listening = stack.enter_context(listening_socket(settings)) if "api" in roles else None
         stack.push_async_callback(database.close)
         stack.push_async_callback(store.close)

@@ -49,7 +49,7 @@ def add_exchange_commands(app: typer.Typer, settings: Callable[[], Settings]) ->
 
         gc.freeze()
         gc.enable()
-        language = language_of(_locale())
+        language = language_of(shell_locale())
         try:
             format_of(file.name)
         except FileRefused as refused:
@@ -89,7 +89,7 @@ def add_exchange_commands(app: typer.Typer, settings: Callable[[], Settings]) ->
         from registry.exchange.reasons import language_of
         from registry.exchange.records import FileRefused
 
-        language = language_of(_locale())
+        language = language_of(shell_locale())
         try:
             format_of(file.name)
         except FileRefused as refused:
@@ -104,7 +104,7 @@ def add_exchange_commands(app: typer.Typer, settings: Callable[[], Settings]) ->
     app.add_typer(export_app, name="export")
 
 
-def _locale() -> str:
+def shell_locale() -> str:
     """In which language the shell wants to be spoken to."""
     names = ("LC_ALL", "LC_MESSAGES", "LANG")
     return next((value for name in names if (value := os.environ.get(name))), "")

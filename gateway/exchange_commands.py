@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+from gateway.progress import progress_bar
 from gateway.settings import Settings
 from gateway.startup import open_database, prepare_data_dir
 from registry.database import Database
@@ -42,19 +40,6 @@ def with_database(settings: Settings, work: Callable[[Database], T]) -> T:
         database.close_now()
 
 
-def _bar() -> Progress:
-    """On standard error, where only a person sees it."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(
-        *columns,
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-
-
 def import_file(
     database: Database,
     file: Path,
@@ -77,7 +62,7 @@ def import_file(
     if folder_of_imports is not None:
         folder_of_imports.mkdir(exist_ok=True)
     staged = tempfile.TemporaryDirectory(prefix="command-", dir=folder_of_imports)
-    with staged as folder, _bar() as bar:
+    with staged as folder, progress_bar() as bar:
         staging = Staging(Path(folder) / "staging.db")
         try:
             reading = bar.add_task("read", total=None)
@@ -176,7 +161,7 @@ def export_file(database: Database, file: Path, organization: str | None = None)
     if kind == "xlsx":
         check_fits(database, SYSTEM, wanted)
     count = 0
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("write", total=None)
 
         def rows() -> Iterator[dict[str, object]]:

@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from gateway.access.secrets import Sealer, load_key, read_key
@@ -16,17 +16,23 @@ from gateway.settings import Settings, SettingsError
 from registry import audit, journal
 from registry.database import Database
 from registry.errors import DatabaseUnusable
+from registry.holding import hold
 
 SEND_BUFFER_BYTES = 256 * 1024
+UNFINISHED = "restore.unfinished"
+"""A file of this name is in the data directory while a restore takes its place."""
 
 
 class CannotStart(Exception):
     """One sentence for whoever started us."""
 
 
-def prepare_data_dir(settings: Settings) -> Path:
-    """The data directory, made and writable. Raises: CannotStart."""
+def prepare_data_dir(settings: Settings, *, even_unfinished: bool = False) -> Path:
+    """The data directory, made and writable. even_unfinished: although a restore into it was cut
+    off, so that what belongs together may not be. Raises: CannotStart."""
     folder = settings.data_dir
+    if not even_unfinished:
+        refuse_unfinished(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         probe = folder / f".write-{os.getpid()}"
@@ -39,6 +45,31 @@ def prepare_data_dir(settings: Settings) -> Path:
             "set HUTONG_DATA_DIR to one that can"
         ) from None
     return folder
+
+
+def refuse_unfinished(folder: Path) -> None:
+    """Raises: CannotStart where a restore was cut off in the moment when it took its place."""
+    if (folder / UNFINISHED).exists():
+        raise CannotStart(
+            f"a restore into {folder.absolute()} was cut off, and what is there does not belong "
+            "together: run hutong restore FILE again"
+        )
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Keep `hutong restore` away from a data directory. Raises: CannotStart while it is at work."""
+    try:
+        held = hold(folder)
+    except BlockingIOError:
+        raise CannotStart(
+            f"{folder.absolute()} is being restored from a backup: start again when that is done"
+        ) from None
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def sealer_of(settings: Settings) -> Sealer:

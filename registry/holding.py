@@ -39,11 +39,17 @@ def hold(folder: Path, *, alone: bool = False) -> int | None:
             raise
         return None
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        lock(descriptor, alone=alone)
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def lock(descriptor: int, *, alone: bool) -> None:
+    """Hold an open file until it is closed. Raises: BlockingIOError where somebody else has it."""
+    if fcntl is not None:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
 
 
 class HoldingConnection(sqlite3.Connection):

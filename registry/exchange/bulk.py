@@ -46,19 +46,20 @@ def insert_rows(
             for row in rows:
                 copy.write_row(row)
     except psycopg.Error as error:
-        raise _named(connection, statement, error) from error
+        raise named(connection, statement, error) from error
 
 
-def _named(connection: Connection, statement: str, error: psycopg.Error) -> BaseException:
-    """What SQLAlchemy would have made of the driver's error."""
+def named(connection: Connection, statement: str, error: Exception) -> BaseException:
+    """What SQLAlchemy would have made of an error of the driver."""
+    driver = connection.connection.driver_connection
     lost = isinstance(error, psycopg.OperationalError) and bool(
-        cast(psycopg.Connection[Any], connection.connection.driver_connection).closed
+        cast(psycopg.Connection[Any], driver).closed
     )
     return sqlalchemy.exc.DBAPIError.instance(
         statement,
         None,
         error,
-        psycopg.Error,
+        connection.dialect.loaded_dbapi.Error,
         connection_invalidated=lost,
         dialect=connection.dialect,
     )
