@@ -5,6 +5,7 @@ import type { EventStream } from '@/api/stream'
 import type { Patch, PatchMemberState, PatchVoice, System, SystemState } from '@/api/types'
 import { i18n } from '@/i18n'
 import PatchCard from '@/radio/PatchCard.vue'
+import { patchOf } from './patches'
 import { createRadio } from '@/radio/store'
 import SystemLine from '@/radio/SystemLine.vue'
 
@@ -33,7 +34,7 @@ describe('voice of a patch', () => {
   })
   const members = [member('all'), member('some'), member('none')]
   const patch = (voice: PatchVoice): Patch => ({
-    ...{ id: 'p', name: 'P', organization: 'd', enabled: true, queue: false, voice },
+    ...patchOf({ name: 'P', voice }),
     members: members.map(({ channel }) => ({ channel, direction: 'both', priority: 0 })),
     state: { floor: 'idle', holder: null, queue: [], members, emergency: false, since: null },
   })

@@ -6,9 +6,11 @@ import type {
   LiveTicket,
   Masks,
   Me,
+  MemberTest,
   Organization,
   Page,
   Patch,
+  PatchChanges,
   Point,
   Preset,
   ProfileName,
@@ -19,6 +21,7 @@ import type {
   TalkAnswer,
   Tour,
   TourChanges,
+  Unit,
 } from './types'
 
 export interface PointFilter {
@@ -174,6 +177,35 @@ export class Api {
 
   patches() {
     return this.all<Patch>('/patches', {})
+  }
+
+  patch(id: string) {
+    return this.http.get<Patch>(`/patches/${encodeURIComponent(id)}`)
+  }
+
+  createPatch(body: PatchChanges) {
+    return this.http.post<Patch>('/patches', { body })
+  }
+
+  updatePatch(id: string, version: number, body: PatchChanges) {
+    return this.http.patch<Patch>(`/patches/${encodeURIComponent(id)}`, { body, version })
+  }
+
+  async deletePatch(id: string, version: number): Promise<void> {
+    await this.http.send('DELETE', `/patches/${encodeURIComponent(id)}`, { version })
+  }
+
+  /** Keys each member for a moment, which takes some 2 s for each. */
+  testPatch(id: string) {
+    return this.http.post<{ members: MemberTest[] }>(`/patches/${encodeURIComponent(id)}/test`)
+  }
+
+  units(q: string, limit: number, signal: AbortSignal) {
+    return this.http.get<Page<Unit>>('/units', { query: { q, limit }, signal })
+  }
+
+  unit(id: string) {
+    return this.http.get<Unit>(`/units/${encodeURIComponent(id)}`)
   }
 
   /** keepalive: the request outlives the page, for the release when a tab is closed. */

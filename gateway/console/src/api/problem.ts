@@ -6,6 +6,8 @@ export class Problem extends Error {
     readonly detail: string | null = null,
     readonly retryAfterS: number | null = null,
     readonly errors: unknown = null,
+    /** What a conflict is with, '' where that is not told. */
+    readonly other = '',
   ) {
     super(detail ? `${title}: ${detail}` : title)
   }
@@ -26,13 +28,14 @@ export async function problemOf(response: Response): Promise<Problem> {
   const retryAfterS = Number(response.headers.get('Retry-After')) || null
   const body: unknown = await response.json().catch(() => null)
   const fields = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}
-  const { title, detail, errors, reasons } = fields
+  const { title, detail, errors, reasons, other } = fields
   return new Problem(
     response.status,
     typeof title === 'string' ? title : response.statusText || String(response.status),
     typeof detail === 'string' ? detail : null,
     retryAfterS,
     errors ?? reasons ?? null,
+    typeof other === 'string' ? other : '',
   )
 }
 

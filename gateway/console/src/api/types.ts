@@ -213,6 +213,8 @@ export interface PatchMember {
   channel: string
   direction: Direction
   priority: number
+  /** A dispatcher lets it listen only, for now. */
+  muted?: boolean
 }
 
 export interface PatchMemberState {
@@ -241,15 +243,68 @@ export interface PatchState {
   since: string | null
 }
 
+/** On from `from` to the next `to`; days: 1 Monday to 7 Sunday on which that begins, else all. */
+export interface Schedule {
+  timezone: string
+  from: string
+  to: string
+  days?: number[]
+}
+
+export type CallType = 'voice' | 'emergency' | 'dispatch'
+
+/** allow: empty for all; deny goes first. */
+export interface Listed<T = string> {
+  allow: T[]
+  deny: T[]
+}
+
 export interface Patch {
   id: string
+  version: number
   name: string
-  organization: OrganizationRef | string
+  organization: OrganizationRef
   enabled: boolean
+  hang_s: number
+  max_talk_s: number
   queue: boolean
+  queue_timeout_s: number
+  revoke_grace_s: number
+  penalty_s: number
+  emergency_hold_s: number
+  encrypted: boolean
+  /** By id, or `{system id}/{address}`. */
+  units: Listed
+  calls: Listed<CallType>
+  until: string | null
+  schedule: Schedule | null
   voice: PatchVoice
   members: PatchMember[]
   state: PatchState | null
+}
+
+/** What one may send to make or change a patch. organization: id or path. */
+export type PatchChanges = Partial<Omit<Patch, 'id' | 'version' | 'organization' | 'state'>> & {
+  organization?: string
+}
+
+/** What became of one member when it was keyed for a moment. */
+export interface MemberTest {
+  channel: string
+  /** `done`, or why not: `busy`, `failed`, `stopped`, `no answer`. */
+  outcome: string
+  reason: string
+  delay_ms: number | null
+  /** It came back on its own channel after so long. */
+  echo_s: number | null
+  /** It came out somewhere else. */
+  loops_to: { channel: string; delay_s: number }[]
+}
+
+export interface Unit {
+  id: string
+  alias: string
+  addresses: { system: string; address: string }[]
 }
 
 export interface TalkAnswer {

@@ -17,7 +17,7 @@ export function bySystem(
   const groups = new Map<string, SystemGroup>()
   for (const channel of channels) {
     const { system, kind } = channel
-    const id = typeof system === 'string' ? system : system.id
+    const id = systemOf(channel)
     const own = typeof system === 'string' ? '' : system.name
     const name = systems.get(id)?.name ?? own
     const group = groups.get(id) ?? { id, name, kind, channels: [] }
@@ -26,6 +26,10 @@ export function bySystem(
   }
   for (const group of groups.values()) group.channels.sort((a, b) => compare(a.address, b.address))
   return [...groups.values()].sort((a, b) => compare(a.name, b.name))
+}
+
+export function systemOf({ system }: Channel): string {
+  return typeof system === 'string' ? system : system.id
 }
 
 export function isRef(organization: OrganizationRef | string): organization is OrganizationRef {

@@ -12,6 +12,11 @@ export function createRadio(api: Api, stream: EventStream) {
   const patches = reactive(new Map<string, Patch>())
   const loaded = ref(false)
   let sessions = 0
+  // Counts what this console changed: a list that was asked for before does not have it yet.
+  let edits = 0
+  let asking: Promise<void> | null = null
+  // States that come while a list of patches is on its way.
+  let newer: Map<string, PatchState | null> | null = null
   // States that arrive while the lists are on their way are newer than those in the lists.
   let fresher: { channels: Map<string, ChannelState>; patches: Map<string, PatchState | null> } | null =
     null
@@ -43,6 +48,33 @@ export function createRadio(api: Api, stream: EventStream) {
     replace(systems, found ?? [...systems.values()].map((system) => ({ ...system, state: null })))
   }
 
+  /** Nor does it carry what somebody else makes, changes or removes. */
+  function askPatches(): Promise<void> {
+    asking ??= renewPatches().finally(() => (asking = null))
+    return asking
+  }
+
+  async function renewPatches(): Promise<void> {
+    const mine = { sessions, edits }
+    const states = (newer = new Map<string, PatchState | null>())
+    const found = await api.patches().catch(() => null)
+    newer = null
+    if (!found || mine.sessions !== sessions || mine.edits !== edits) return
+    replace(patches, found)
+    states.forEach((state, id) => setPatch(id, state))
+  }
+
+  /** A patch as the gateway answered it to a change of ours. */
+  function put(patch: Patch): void {
+    edits += 1
+    patches.set(patch.id, patch)
+  }
+
+  function drop(id: string): void {
+    edits += 1
+    patches.delete(id)
+  }
+
   function setChannel(id: string, state: ChannelState): void {
     fresher?.channels.set(id, state)
     const channel = channels.get(id)
@@ -51,6 +83,7 @@ export function createRadio(api: Api, stream: EventStream) {
 
   function setPatch(id: string, state: PatchState | null): void {
     fresher?.patches.set(id, state)
+    newer?.set(id, state)
     const patch = patches.get(id)
     if (patch) patches.set(id, { ...patch, state })
   }
@@ -69,11 +102,13 @@ export function createRadio(api: Api, stream: EventStream) {
   stream.on('patch', (data) => {
     const { id, state } = data as { id: string; state: PatchState | null }
     setPatch(id, state)
+    if (loaded.value && state && !patches.has(id)) void askPatches()
   })
   stream.whenOpened(() => void load().catch(() => undefined))
 
   const emergencies = computed(() => [...channels.values()].filter(({ state }) => state?.emergency))
-  return { systems, channels, patches, loaded, emergencies, load, askSystems, clear }
+  const lists = { systems, channels, patches, loaded, emergencies }
+  return { ...lists, load, askSystems, askPatches, put, drop, clear }
 }
 
 function replace<T extends { id: string }>(map: Map<string, T>, items: readonly T[]): void {
