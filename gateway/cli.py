@@ -16,9 +16,11 @@ import typer
 
 from gateway import logs
 from gateway.adapter_cli import add_adapter_commands
+from gateway.backup_cli import add_backup_commands
 from gateway.exchange_cli import add_exchange_commands
 from gateway.garbage import leave_alone_what_stays
 from gateway.settings import Settings, SettingsError, load, shown
+from gateway.token_cli import add_token_commands
 
 app = typer.Typer(
     name="hutong",
@@ -282,6 +284,8 @@ def _secret(variable: str, question: str, *, confirm: bool) -> str:
 
 add_exchange_commands(app, _settings)
 add_adapter_commands(app, Failed)
+add_backup_commands(app, _settings, Failed)
+add_token_commands(app, _settings, Failed)
 
 
 def main() -> None:

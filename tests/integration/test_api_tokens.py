@@ -416,7 +416,12 @@ async def test_nobody_is_asked_about_a_token_on_hot_pages(
     assert (await asks("GET", "/points")).status == 200
     lookups = []
     found = tokens.find
-    monkeypatch.setattr(tokens, "find", lambda *a: lookups.append(a) or found(*a))
+
+    def counted(*arguments: Any) -> Any:
+        lookups.append(arguments)
+        return found(*arguments)
+
+    monkeypatch.setattr(tokens, "find", counted)
     monkeypatch.setattr(core_api.context.access, "_cache_s", 3600.0)
     core_api.context.access.forget_all()
     for _ in range(20):
