@@ -1,0 +1,255 @@
+"""What a backup holds comes back, whichever kind of database it was and goes to."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backup_stage import (
+    NEVER_FILLED,
+    PASSWORD,
+    Contents,
+    contents,
+    make,
+    opened,
+    settings_for,
+    sqlite_url,
+)
+from databases import PostgresServer
+from schemas.rows import GATE, fill
+from sqlalchemy import func, insert, select, text, update
+
+from gateway.access.secrets import Sealer, read_key
+from gateway.backup_commands import restore_backup, save_backup
+from gateway.settings import Settings
+from registry import journal, migrations, points
+from registry.backup import manifest
+from registry.backup.archive import Archive
+from registry.backup.tables import PARTS
+from registry.database import Connection, Database
+from registry.identity import new_id
+from registry.models import CHANGES, DEVICES, JOBS, POINT_COUNTS, POINTS
+from registry.models.journal import JOURNAL_CALLS
+from registry.partition import SYSTEM
+
+pytest_plugins = ["databases"]
+
+KINDS = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="module")
+def filled(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> Iterator[dict[str, Settings]]:
+    """Gateways with rows in every table, by the kind of their database; nobody changes them."""
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
+    url = postgres_server.create()
+    for kind, at in (("sqlite", sqlite_url(folders["sqlite"])), ("postgresql", url)):
+        make(at, folders[kind])
+    yield {
+        "sqlite": settings_for(folders["sqlite"]),
+        "postgresql": settings_for(folders["postgresql"], url),
+    }
+    postgres_server.drop(url)
+
+
+@pytest.fixture(scope="module")
+def backups(
+    filled: dict[str, Settings], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """A backup of each."""
+    folder = tmp_path_factory.mktemp("backups")
+    for kind, settings in filled.items():
+        save(settings, folder / f"{kind}.backup")
+    return {kind: folder / f"{kind}.backup" for kind in filled}
+
+
+def save(settings: Settings, file: Path, *, without_key: bool = False, force: bool = False) -> int:
+    return save_backup(settings, file, force=force, without_key=without_key, language="en")
+
+
+def restore(settings: Settings, file: Path, *, force: bool = False) -> int:
+    return restore_backup(settings, file, force=force, language="en")
+
+
+@pytest.fixture(params=KINDS)
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """A machine where nothing is yet."""
+    if request.param == "sqlite":
+        yield settings_for(tmp_path / "new")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.create()
+    yield settings_for(tmp_path / "new", url)
+    server.drop(url)
+
+
+def without_sessions(found: Contents) -> Contents:
+    return {**found, "sessions": []}
+
+
+@pytest.mark.parametrize("source", KINDS)
+def test_every_table_comes_back_as_it_was(
+    filled: dict[str, Settings], backups: dict[str, Path], source: str, target: Settings
+) -> None:
+    before = contents(filled[source].database)
+    assert {name for name, rows in before.items() if not rows} == NEVER_FILLED
+
+    assert restore(target, backups[source]) == 0
+
+    assert contents(target.database) == without_sessions(before)
+    key = target.data_dir / "secret.key"
+    assert key.read_text() == (filled[source].data_dir / "secret.key").read_text()
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert not list(target.data_dir.glob("*restore*"))
+    with opened(target.database) as database:
+        sealed = database.read_now(lambda c: c.scalar(select(DEVICES.c.secret)))
+        assert Sealer(read_key(key.read_text())).open(sealed) == PASSWORD
+        database.write_now(lambda c: counts_go_on(c))
+    with opened(PARTS[2].url(target.database), journal.LINEAGE) as past:
+        past.write_now(numbers_go_on)
+
+
+def counts_go_on(connection: Connection) -> None:
+    """Triggers are there again: a point that goes is counted, once."""
+    counted = select(func.sum(POINT_COUNTS.c.points))
+    before = connection.scalar(counted)
+    connection.execute(text("DELETE FROM tour_stops"))
+    points.delete(connection, SYSTEM, GATE)
+    assert connection.scalar(counted) == before - 1
+    assert connection.scalar(select(func.count()).select_from(POINTS)) == before - 1
+
+
+def numbers_go_on(connection: Connection) -> None:
+    known_call = dict(connection.execute(select(JOURNAL_CALLS)).one()._mapping)
+    del known_call["number"]
+    connection.execute(insert(JOURNAL_CALLS).values({**known_call, "key": "another"}))
+    assert connection.scalar(select(func.max(JOURNAL_CALLS.c.number))) == 8
+
+
+def test_all_stores_of_ours_are_in_it() -> None:
+    """A new one must be given to the backup."""
+    lineages = {
+        id(value)
+        for module in (migrations, journal)
+        for value in vars(module).values()
+        if isinstance(value, migrations.Lineage)
+    }
+    assert {id(part.lineage) for part in PARTS} == lineages
+
+
+def test_one_that_is_there_is_replaced_by_force_alone(
+    filled: dict[str, Settings], backups: dict[str, Path], target: Settings
+) -> None:
+    restore(target, backups["sqlite"])
+    with opened(target.database) as database:
+        database.write_now(lambda c: c.execute(update(POINTS).values(name="changed")))
+    stale = target.data_dir / "definitions.json"
+    stale.write_text("{}")
+    (target.data_dir / "broker" / "store").mkdir(parents=True)
+    (target.data_dir / "outbox").mkdir()
+
+    assert restore(target, backups["sqlite"], force=True) == 0
+
+    assert contents(target.database) == without_sessions(contents(filled["sqlite"].database))
+    assert not stale.exists()
+    assert not (target.data_dir / "broker").exists()
+    assert (target.data_dir / "outbox").exists()
+    assert not list(target.data_dir.glob("secret.key.before*")), "it is the same key"
+
+
+@pytest.mark.parametrize("revision", ["0003", "0011"])
+def test_tables_of_an_older_version_are_brought_up_to_date(
+    tmp_path: Path, target: Settings, revision: str
+) -> None:
+    old = settings_for(tmp_path / "old")
+    (tmp_path / "old").mkdir()
+    with opened(old.database) as database:
+        database.upgrade_now(revision)
+        database.write_now(fill)
+    save(old, tmp_path / "old.backup", without_key=True)
+
+    restore(target, tmp_path / "old.backup")
+
+    with opened(old.database) as database:
+        database.upgrade_now()
+    after = contents(target.database)
+    assert after == without_sessions(contents(old.database))
+    assert sum(row["points"] for row in after["point_counts"]) == len(after["points"]) == 3
+
+
+def test_work_that_was_under_way_has_failed(tmp_path: Path, target: Settings) -> None:
+    old = settings_for(tmp_path / "old")
+    make(old.database, old.data_dir)
+    with opened(old.database) as database:
+        database.write_now(lambda c: c.execute(update(JOBS).values(state="running", node="n")))
+    save(old, tmp_path / "a.backup")
+    restore(target, tmp_path / "a.backup")
+    (job,) = contents(target.database)["jobs"]
+    assert (job["state"], job["interrupted"]) == ("failed", True)
+
+
+# --- while others write ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", KINDS)
+def test_a_backup_is_of_one_moment_while_others_write(
+    source: str, tmp_path: Path, target: Settings, request: pytest.FixtureRequest
+) -> None:
+    if source != ("sqlite" if target.database.startswith("sqlite") else "postgresql"):
+        pytest.skip("each kind once")
+    make(target.database, target.data_dir)
+    ended, written = threading.Event(), threading.Semaphore(0)
+    with opened(target.database) as database:
+        writer = threading.Thread(target=write_on, args=(database, ended, written))
+        writer.start()
+        try:
+            for number in range(3):
+                for _ in range(10):
+                    assert written.acquire(timeout=60)
+                save(target, tmp_path / f"{number}.backup")
+            assert written.acquire(timeout=60), "writers were kept out"
+        finally:
+            ended.set()
+            writer.join(60)
+
+    for number in range(3):
+        with Archive(tmp_path / f"{number}.backup", version="1") as archive:
+            found = rows_of(archive, "points")
+            names = {row["name"] for row in found}
+            assert len(names) == 1, "one transaction wrote all of them"
+            (name,) = names
+            changes = rows_of(archive, "changes")
+            assert sum(row["user_name"] == name for row in changes) == 1, "and their record"
+            assert sum(row["points"] for row in rows_of(archive, "point_counts")) == len(found)
+
+
+def write_on(database: Database, ended: threading.Event, written: threading.Semaphore) -> None:
+    """Again and again: all points, a new one, and a record of it, in one transaction."""
+    number = 0
+    while not ended.is_set():
+        number += 1
+
+        def write(connection: Connection, name: str = f"w{number}") -> None:
+            gate = connection.execute(select(POINTS).where(POINTS.c.id == GATE)).one()._mapping
+            fresh = {"id": new_id(), "code": None, "device_id": None, "address": None}
+            values = {c.name: gate[c.name] for c in POINTS.c if c.computed is None}
+            connection.execute(insert(POINTS).values({**values, **fresh}))
+            connection.execute(update(POINTS).values(name=name))
+            (record,) = connection.execute(select(CHANGES).limit(1)).mappings()
+            mine = {"id": new_id(), "user_name": name}
+            connection.execute(insert(CHANGES).values({**record, **mine}))
+
+        database.write_now(write)
+        written.release()
+
+
+def rows_of(archive: Archive, table: str) -> list[dict[str, Any]]:
+    columns = archive.manifest.parts["registry"].tables[table].columns
+    name = manifest.member("registry", table)
+    return [
+        dict(zip(columns, row, strict=True))
+        for rows in archive.rows(name, len(columns))
+        for row in rows
+    ]
