@@ -353,8 +353,10 @@ class RadioAgent:
         renewal = self._leases.transmission(state.channel.id) == transmission
         adapter = self._supervised.adapter
         if not renewal and (adapter is None or Capability.KEY not in type(adapter).capabilities):
-            reason = "the system is away" if adapter is None else "the system cannot be keyed"
-            self._answer(state, command, "refused", reason)
+            if adapter is None:  # it may be back before the talk is over
+                self._answer(state, command, "busy", "the system is away")
+            else:
+                self._answer(state, command, "refused", "the system cannot be keyed")
             return
         lease_ms = command.get("lease_ms")
         lease_s = lease_ms / 1000 if isinstance(lease_ms, int | float) else DEFAULT_LEASE_S

@@ -205,6 +205,12 @@ async def test_a_system_that_breaks_frees_its_channel_and_says_why(stations: Ope
         await wait_until(lambda: station.states[-1]["health"] == "down")
         assert station.states[-1]["floor"] == "idle"
         assert "broken by the test" in station.states[-1]["health_reason"]
+        identity = station.command("floor.request")
+        await wait_until(lambda: any(r["command"] == identity for r in station.results))
+        answer = station.results[-1]
+        assert (answer["outcome"], answer["reason"]) == ("busy", "the system is away"), (
+            "it may be back before the talk is over"
+        )
 
 
 async def test_what_nobody_registered_is_counted_within_bounds(stations: Open) -> None:
