@@ -202,8 +202,9 @@ class Bridge:
         if machine.test is not None:
             machine.test.stop("the patch ends")
         self.voice.forget(machine)
-        for effect in control.shut(machine.floor, "the patch ends"):
-            self._carry_out(machine, effect)
+        told = self._carry_out(machine, control.shut(machine.floor, "the patch ends"))
+        if told:
+            self._tell_later(machine, told)
         if machine.patch is not None:
             self._clear(self._patch_topic(machine))
 
@@ -427,16 +428,16 @@ class Bridge:
         machine.floor, effects = control.step(before, happened, self._loop.time())
         if machine.floor.holder != before.holder:
             machine.since = datetime.now(UTC)
-        # Keys go out before anything is told: this is the way from a press to the air.
-        told = [each for each in effects if not isinstance(each, model.Key | model.Unkey)]
-        for effect in effects:
-            self._carry_out(machine, effect)
+        told = self._carry_out(machine, effects)
         self.voice.stepped(machine)
         self._reschedule(machine)
         if told or not look_alike(before, machine.floor):
-            if not self._untold:
-                self._loop.call_soon(self._tell_next)
-            self._untold.append(_Untold(machine, told, machine.floor.transmission))
+            self._tell_later(machine, told)
+
+    def _tell_later(self, machine: Machine, told: list[model.Told]) -> None:
+        if not self._untold:
+            self._loop.call_soon(self._tell_next)
+        self._untold.append(_Untold(machine, told, machine.floor.transmission))
 
     def _tell_next(self) -> None:
         """One by one, so that what comes in meanwhile is heard, and keyed for, in between."""
@@ -466,19 +467,29 @@ class Bridge:
         else:
             self._reschedule(machine)
 
-    def _carry_out(self, machine: Machine, effect: model.Effect) -> None:
-        match effect:
-            case model.Key():
-                self._key(machine, effect)
-            case model.Unkey():
-                self._command(
-                    machine,
-                    effect.channel,
-                    "floor.release",
-                    transmission=effect.transmission,
-                    reason=effect.reason,
-                    drain=effect.reason == "released",
-                )
+    def _carry_out(self, machine: Machine, effects: Iterable[model.Effect]) -> list[model.Told]:
+        """Key and unkey. Gives what is to be told, later: this is the way from a press to the
+        air."""
+        told: list[model.Told] = []
+        for effect in effects:
+            match effect:
+                case model.Key():
+                    self._key(machine, effect)
+                case model.Unkey():
+                    self._unkey(machine, effect)
+                case _:
+                    told.append(effect)
+        return told
+
+    def _unkey(self, machine: Machine, unkey: model.Unkey) -> None:
+        self._command(
+            machine,
+            unkey.channel,
+            "floor.release",
+            transmission=unkey.transmission,
+            reason=unkey.reason,
+            drain=unkey.reason == "released",
+        )
 
     def _key(self, machine: Machine, key: model.Key) -> None:
         talk = key.talk
@@ -533,7 +544,8 @@ class Bridge:
             self._publish_patch(machine)
 
     def _on_bus_lost(self) -> None:
-        """What we keyed unkeys by itself; nothing that was heard is still true."""
+        """What we keyed unkeys by itself; nothing that was heard is still true. What was decided
+        of a stream, or of a talker, is."""
         self.voice.lost()
         for machine in self._machines.values():
             if machine.timer is not None:
@@ -547,6 +559,9 @@ class Bridge:
                 count=machine.floor.count,
                 suspended=machine.floor.suspended,
                 emergencies=machine.floor.emergencies,
+                barred=machine.floor.barred,
+                quieted=machine.floor.quieted,
+                offences=machine.floor.offences,
             )
         self._agents.clear()
         self._disown_states()

@@ -52,11 +52,16 @@ def step(floor: Floor, happened: Input, now_s: float) -> tuple[Floor, list[Effec
 
 
 def shut(floor: Floor, reason: str) -> list[Effect]:
-    """What is to be done when a floor goes away: whatever it keyed is unkeyed."""
-    return [
+    """What is to be done when a floor goes away: whatever it keyed is unkeyed, and who held it at
+    a console is told, for no agent says so of them."""
+    effects: list[Effect] = [
         Unkey(channel=channel, transmission=floor.transmission, reason=reason)
         for channel in floor.keyed
     ]
+    talk = floor.talk
+    if talk is not None and talk.channel is None:
+        effects.append(Decided(decision="released", talk=talk, reason=reason))
+    return effects
 
 
 def deadline_s(floor: Floor) -> float:

@@ -375,3 +375,41 @@ async def test_a_released_press_is_told(embedded_broker: RunningBroker) -> None:
         await wait_until(lambda: decided(air, "floor.released"))
         said = decided(air, "floor.released")[0]
         assert (said["subject"], said["talker"]) == (PTT_CHANNEL, "user/u1")
+
+
+async def test_a_press_ends_with_the_patch_that_it_held_and_it_is_told(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        air.request(PTT_CHANNEL, id="r1", action="press", **DESK)
+        await answer(air, "r1")
+        one.bridge.define(dataclasses.replace(definitions(), patches=()))
+        await wait_until(lambda: decided(air, "floor.released"))
+        said = decided(air, "floor.released")[0]
+        assert (said["talker"], said["reason"]) == ("user/u1", "the patch ends")
+        await wait_until(
+            lambda: sorted(commanded(air, "floor.release")) == [PTT_CHANNEL, TRUNK_CHANNEL]
+        )
+        air.request(PTT_CHANNEL, id="r2", action="refresh", **DESK)
+        assert (await answer(air, "r2"))["state"] == "released"
+
+
+async def test_who_was_cut_stays_cut_when_the_broker_comes_back(broker: RunningBroker) -> None:
+    async with agents(broker) as air, party(broker, "one") as one:
+        await healthy(air, one)
+        air.say("floor.taken", hold_s=20)
+        await wait_until(lambda: air.keys())
+        air.request(PTT_CHANNEL, id="r1", action="clear", patch="patch-1", **DESK)
+        await answer(air, "r1")
+        await broker.kill()
+        await wait_until(lambda: not one.held)
+        await broker.start()
+        await wait_until(lambda: one.held and air.bus.connected.is_set(), timeout_s=30)
+        await wait_until(lambda: any(floor.present for floor in one.bridge.floors()), timeout_s=30)
+        keyed = len(air.keys())
+        air.say("floor.refreshed", hold_s=20)
+        air.say("floor.taken", PTT_CHANNEL, stream="s2", hold_s=20)
+        await wait_until(lambda: decided(air, "floor.granted")[1:])
+        assert decided(air, "floor.granted")[-1]["subject"] == PTT_CHANNEL
+        assert len(air.keys()) == keyed, "the trunk is busy with the talk that was cut"
