@@ -4,6 +4,7 @@ PYTEST_DONT_REWRITE: the tests import this before pytest does, and it asserts no
 """
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from gateway.access.secrets import Sealer, new_key, read_key
 from gateway.settings import Settings
 from registry.backup.tables import PARTS
 from registry.database import Database
-from registry.models import DEVICES, SYSTEMS, UNCOUNTED_WRITES
+from registry.models import DEVICES, JOBS, SYSTEMS, UNCOUNTED_WRITES
 from registry.models.audit import AUDIT
 from registry.models.journal import (
     JOURNAL_ALARMS,
@@ -31,11 +32,17 @@ NEVER_FILLED = frozenset({UNCOUNTED_WRITES.name})
 Contents = dict[str, list[dict[str, Any]]]
 
 
+@contextlib.contextmanager
+def in_memory() -> Iterator[Path]:
+    """A folder where flushing costs nothing, where the machine has one."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
+        yield Path(folder)
+
+
 def settings_for(folder: Path, url: str | None = None, **more: Any) -> Settings:
     """url: of the database, None for SQLite in the folder."""
-    if url is not None and not url.endswith("/empty.db"):
-        more["database_url"] = url
-    return Settings(data_dir=folder, **more)
+    return Settings(data_dir=folder, database_url=url, **more)
 
 
 def fill_registry(connection: Connection, key: str) -> None:
@@ -43,6 +50,7 @@ def fill_registry(connection: Connection, key: str) -> None:
     sealed = Sealer(read_key(key)).seal(PASSWORD)
     connection.execute(DEVICES.update().values(secret=sealed))
     connection.execute(SYSTEMS.update().values(secrets=sealed))
+    connection.execute(JOBS.update().values(state="running"))
 
 
 def fill_audit(connection: Connection, _key: str = "") -> None:
@@ -57,14 +65,33 @@ def fill_audit(connection: Connection, _key: str = "") -> None:
 
 def fill_journal(connection: Connection, _key: str = "") -> None:
     event = {
-        "id": "e1", "source": "s", "type": "floor.idle", "subject": "c", "epoch": "1",
-        "organization_id": "", "time": AT, "received_at": AT, "sequence": 2**53 + 1,
-        "uptime_ms": 17, "late": True, "data": {"talker": "张三", "x": 0.1},
+        "id": "e1",
+        "source": "s",
+        "type": "floor.idle",
+        "subject": "c",
+        "epoch": "1",
+        "organization_id": "",
+        "time": AT,
+        "received_at": AT,
+        "sequence": 2**53 + 1,
+        "uptime_ms": 17,
+        "late": True,
+        "data": {"talker": "张三", "x": 0.1},
     }
     call = {
-        "key": "k", "channel_id": "c", "organization_id": "", "patch_id": "", "talker": "t",
-        "talker_alias": "张三", "emergency": False, "encrypted": True, "started_at": AT,
-        "outcome": "bridged", "end_reason": "", "bridged_to": ["d"], "duration_s": 1 / 3,
+        "key": "k",
+        "channel_id": "c",
+        "organization_id": "",
+        "patch_id": "",
+        "talker": "t",
+        "talker_alias": "张三",
+        "emergency": False,
+        "encrypted": True,
+        "started_at": AT,
+        "outcome": "bridged",
+        "end_reason": "",
+        "bridged_to": ["d"],
+        "duration_s": 1 / 3,
     }
     connection.execute(insert(JOURNAL_EVENTS).values(number=40, **event))
     connection.execute(insert(JOURNAL_CALLS).values(number=7, **call))
