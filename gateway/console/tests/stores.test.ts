@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import type { Api } from '@/api/api'
 import type { EventStream } from '@/api/stream'
-import type { BusEvent, Channel, ChannelState, Organization, Point } from '@/api/types'
+import type { BusEvent, Channel, ChannelState, Organization, Patch, PatchState, Point } from '@/api/types'
 import { merge } from '@/events/log'
 import { createWall, sizeFor } from '@/live/wall'
 import { flatten } from '@/organizations/rows'
 import { buildTree } from '@/organizations/tree'
 import { applyStatus } from '@/points/list'
 import { createRadio } from '@/radio/store'
+import { patchOf } from './patches'
 
 const idle: ChannelState = {
   floor: 'idle',
@@ -61,6 +62,61 @@ describe('radio', () => {
     expect(radio.emergencies.value).toEqual([])
     say('channel', { id: 'elsewhere', state: taken })
     expect(radio.channels.size).toBe(1)
+  })
+
+  const state = (floor: PatchState['floor']): PatchState => ({
+    ...{ floor, holder: null, queue: [], members: [], emergency: false, since: null },
+  })
+
+  async function withPatches(...first: Patch[]) {
+    const { stream, say } = fakeStream()
+    const asked: ((items: Patch[]) => void)[] = []
+    let listed = Promise.resolve(first)
+    const api = {
+      systems: () => Promise.resolve([]),
+      channels: () => Promise.resolve([]),
+      patches: () => listed,
+    } as unknown as Api
+    const radio = createRadio(api, stream)
+    await radio.load()
+    const ask = () => {
+      listed = new Promise((resolve) => asked.push(resolve))
+      return radio.askPatches()
+    }
+    return { radio, say, ask, answer: (...items: Patch[]) => asked.shift()?.(items) }
+  }
+
+  it('learns of patches that others make, change and remove, and keeps newer states', async () => {
+    const { radio, say, ask, answer } = await withPatches(patchOf({ id: 'a' }), patchOf({ id: 'b' }))
+    const asking = ask()
+    say('patch', { id: 'a', state: state('taken') })
+    answer(patchOf({ id: 'a', name: 'other', state: state('idle') }), patchOf({ id: 'c' }))
+    await asking
+    expect([...radio.patches.keys()]).toEqual(['a', 'c'])
+    expect(radio.patches.get('a')).toMatchObject({ name: 'other', state: { floor: 'taken' } })
+  })
+
+  it('does not take an older list over what was changed here', async () => {
+    const { radio, ask, answer } = await withPatches(patchOf({ id: 'a' }))
+    for (const change of [() => radio.put(patchOf({ id: 'new' })), () => radio.drop('new')]) {
+      const asking = ask()
+      change()
+      answer(patchOf({ id: 'a' }), patchOf({ id: 'old' }))
+      await asking
+      expect(radio.patches.has('old')).toBe(false)
+    }
+    expect([...radio.patches.keys()]).toEqual(['a'])
+  })
+
+  it('asks as soon as it hears of a patch that it does not know', async () => {
+    const { radio, say } = await withPatches(patchOf({ id: 'a' }))
+    radio.drop('a')
+    say('patch', { id: 'a', state: null }) // of one that is no more
+    await new Promise((resolve) => setTimeout(resolve))
+    expect(radio.patches.has('a')).toBe(false)
+    say('patch', { id: 'a', state: state('idle') })
+    await new Promise((resolve) => setTimeout(resolve))
+    expect(radio.patches.has('a')).toBe(true)
   })
 })
 

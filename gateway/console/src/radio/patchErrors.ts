@@ -17,11 +17,9 @@ export function locatedOf(error: unknown): Located {
   return found
 }
 
-/** What is said of a field and of all below it, but of none of the fields in `but`. */
-export function reasonsAt(located: Located, field: string, but: readonly string[] = []): string {
-  const own = [...located].filter(
-    ([place]) => below(place, field) && !but.some((each) => below(place, each)),
-  )
+/** What is said of a field and of all below it. */
+export function reasonsAt(located: Located, field: string): string {
+  const own = [...located].filter(([place]) => below(place, field))
   return own.map(([, reason]) => reason).join('; ')
 }
 
