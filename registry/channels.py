@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from registry import organizations, rows
+from registry import airs, organizations, rows
 from registry.errors import Conflict, Invalid, NotFound, Reason
 from registry.models import CHANNELS, ORGANIZATIONS, PATCH_MEMBERS, PATCHES, SYSTEMS
 from registry.organizations import OrganizationRef
@@ -273,7 +273,8 @@ def update(
     measured_echo_s (None, to forget it) or air.
 
     Needs `integrator` or `admin`; for another organisation `admin` at one that contains both.
-    Raises: NotFound, Forbidden, Invalid, VersionMismatch.
+    Raises: NotFound, Forbidden, Invalid, VersionMismatch; Conflict for an air that another member
+    of a patch keys.
     """
     before = get(connection, principal, channel_id)
     require(principal, INTEGRATE, before.organization.path)
@@ -291,6 +292,8 @@ def update(
             require(principal, ADMINISTER, common_path(before.organization.path, target.path))
         values["organization_id"] = target.id
     rows.update_row(connection, CHANNELS, "channel", before.id, values, version)
+    if values.get("air", before.air) != before.air:
+        airs.check_channel(connection, before.id)
     changed = rows.difference({**old, "organization_id": before.organization.id}, values)
     path = before.organization.path
     rows.record(connection, principal, "update", "channel", before.id, path, changed)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, or_, select
 from sqlalchemy import delete as sql_delete
 
-from registry import organizations, patch_options, rows, schedules
+from registry import airs, organizations, patch_options, rows, schedules
 from registry.errors import Conflict, Forbidden, Invalid, NotFound, Reason
 from registry.identity import now, parse_id
 from registry.models import CHANNELS, ORGANIZATIONS, PATCH_MEMBERS, PATCHES
@@ -30,7 +30,6 @@ _T = PATCHES.c
 _M = PATCH_MEMBERS.c
 _O = ORGANIZATIONS.c
 DIRECTIONS = ("both", "talk", "listen")
-KEYED_DIRECTIONS = ("both", "listen")
 VOICES = ("frames", "silence", "events")
 _PLAIN = ("name", "enabled", "hang_s", "max_talk_s", "queue", "until", "schedule", "voice")
 _EDITABLE = frozenset({*_PLAIN, *patch_options.FIELDS, "organization", "members"})
@@ -190,7 +189,7 @@ def create(connection: Connection, principal: Principal, new: NewPatch) -> Patch
     values["name"] = new.name.strip()
     _check(values, new.members, new.options)
     _check_members(connection, principal, new.members, new.members)
-    _check_same_air(connection, new.members)
+    airs.check_members(connection, [(m.channel_id, m.direction) for m in new.members])
     _check_one_keyer(connection, principal, values, new.members, None)
     values |= {"organization_id": owner.id, "options": patch_options.document_of(new.options)}
     patch_id = rows.insert_row(connection, PATCHES, values)
@@ -226,7 +225,7 @@ def update(
     _check(values, members, options)
     fresh = [each for each in members if each not in before.members]
     _check_members(connection, principal, members, fresh)
-    _check_same_air(connection, members)
+    airs.check_members(connection, [(m.channel_id, m.direction) for m in members])
     _check_one_keyer(connection, principal, values, members, before.id)
     values["options"] = patch_options.document_of(options)
     if "organization" in changes:
@@ -413,7 +412,7 @@ def _check_one_keyer(
     be enabled at the same time. Only ``talk`` members may be in several."""
     if not values["enabled"]:
         return
-    keyed = [each.channel_id for each in members if each.direction in KEYED_DIRECTIONS]
+    keyed = [each.channel_id for each in members if each.direction in airs.KEYED]
     heard = [each.channel_id for each in members if each.direction == "talk"]
     others = connection.execute(
         select(_T.id, _T.until, _T.schedule, _M.channel_id)
@@ -423,7 +422,7 @@ def _check_one_keyer(
             or_(_T.until.is_(None), _T.until > now()),
             or_(
                 _M.channel_id.in_(keyed),
-                _M.channel_id.in_(heard) & _M.direction.in_(KEYED_DIRECTIONS),
+                _M.channel_id.in_(heard) & _M.direction.in_(airs.KEYED),
             ),
             *([_T.id != but_id] if but_id else []),
         )
@@ -453,24 +452,3 @@ def _at_once(values: Mapping[str, Any], other: AnyRow) -> bool:
         for document in (values["schedule"], other.schedule)
     )
     return schedules.overlap(one, another, since=now(), until=min(ends, default=None))
-
-
-def _check_same_air(connection: Connection, members: Sequence[Member]) -> None:
-    """Raises: Conflict for a member that only talks, and listens to the very talkgroup that
-    another one keys: whatever we key would come back through it."""
-    heard = [each.channel_id for each in members if each.direction == "talk"]
-    keyed = [each.channel_id for each in members if each.direction in KEYED_DIRECTIONS]
-    if not heard or not keyed:
-        return
-    wanted = CHANNELS.c.id.in_([*heard, *keyed]) & (CHANNELS.c.air != "")
-    found = connection.execute(
-        select(CHANNELS.c.id, CHANNELS.c.air, CHANNELS.c.name).where(wanted).order_by(CHANNELS.c.id)
-    ).all()
-    by_air = {row.air: row for row in found if row.id in keyed}
-    for row in found:
-        if row.id in heard and row.air in by_air:
-            raise Conflict(
-                f"the channel {row.name} listens to {row.air}, which is keyed as "
-                f"{by_air[row.air].name}: what we key would come back",
-                other=by_air[row.air].id,
-            )

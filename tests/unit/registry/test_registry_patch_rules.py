@@ -112,5 +112,13 @@ def test_what_only_talks_must_not_listen_to_what_is_keyed(
     with pytest.raises(Conflict, match="listens to bee00") as refused:
         patch(district, Member(channel_id=keyed.id), Member(channel_id=feed.id, direction="talk"))
     assert refused.value.other == keyed.id
+    for direction in ("both", "listen"):
+        members = Member(channel_id=keyed.id, direction=direction), Member(channel_id=feed.id)
+        with pytest.raises(Conflict, match="listens to bee00"):
+            patch(district, *members)
     district(channels.update, SYSTEM, feed.id, {"air": "bee00.1a2/8"})
     patch(district, Member(channel_id=keyed.id), Member(channel_id=feed.id, direction="talk"))
+    with pytest.raises(Conflict, match="what we key would come back"):
+        district(channels.update, SYSTEM, feed.id, {"air": "bee00.1a2/7"})
+    assert district(channels.get, SYSTEM, feed.id).air == "bee00.1a2/8"
+    district(channels.update, SYSTEM, feed.id, {"air": "", "name": "elsewhere"})
