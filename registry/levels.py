@@ -1,9 +1,9 @@
 """Response levels: named plans of an organisation, applied at once and taken back again.
 
 A plan sets some fields of patches, priorities of channels and units, and which tours are on duty
-and how fast they go, of the organisation and those below it. Applying one level first takes back
-what the level before it had set, so that lowering restores what was there; what somebody changed by
-hand meanwhile stays as they left it.
+and how fast they go, of the organisation and those below it. Applying one level takes back what the
+level before it had set and it does not set itself, so that lowering restores what was there; what
+somebody changed by hand meanwhile stays as they left it.
 """
 
 import dataclasses
@@ -240,8 +240,9 @@ def delete_level(
 
 
 def apply(connection: Connection, principal: Principal, level_id: str) -> Change:
-    """Put a level in force at once: what the one before it had set is taken back, then the plan is
-    carried out; all of it or, where a channel would have two keyers, nothing.
+    """Put a level in force at once: the plan is carried out, and what else the level before it had
+    set is taken back; all of it or, where a channel would have two keyers, nothing. What nobody
+    asks for, the calm between two levels, need not be possible.
 
     Needs `dispatcher` or `admin` at its organisation. Raises: NotFound, Forbidden, Conflict.
     """
@@ -249,8 +250,14 @@ def apply(connection: Connection, principal: Principal, level_id: str) -> Change
     owner = level.organization
     require(principal, DISPATCH, owner.path)
     connection.execute(select(_O.id).where(_O.id == owner.id).with_for_update())
-    _take_back(connection, principal, owner)
-    done, skipped, before = _carry_out(connection, principal, level.plan)
+    lower, _ = _to_take_back(connection, owner)
+    under = {_key(step): step for step in lower}
+    planned = {_key(step) for step in level.plan}
+    rest = [step for step in lower if _key(step) not in planned]
+    carried, left_out, was = _carry_out(connection, principal, [*rest, *level.plan])
+    done = [step for step in carried if _key(step) in planned]
+    skipped = [step for step in left_out if _key(step) in planned]
+    before = [under.get(_key(step), step) for step in was if _key(step) in planned]
     connection.execute(
         insert(APPLIED_LEVELS).values(
             organization_id=owner.id,
@@ -284,9 +291,21 @@ def restore(connection: Connection, principal: Principal, level_id: str) -> Chan
     )
 
 
+def _key(step: Step) -> tuple[str, str, str]:
+    return step.kind, step.id, step.field
+
+
 def _take_back(
     connection: Connection, principal: Principal, owner: OrganizationRef
 ) -> tuple[list[Step], list[Step]]:
+    mine, others = _to_take_back(connection, owner)
+    done, skipped, _ = _carry_out(connection, principal, mine)
+    return done, [*others, *skipped]
+
+
+def _to_take_back(connection: Connection, owner: OrganizationRef) -> tuple[list[Step], list[Step]]:
+    """What was there before the level in force, which is in force no longer; and what of it
+    somebody has changed by hand since."""
     row = connection.execute(
         select(_A.before, _A.after).where(_A.organization_id == owner.id)
     ).one_or_none()
@@ -299,8 +318,7 @@ def _take_back(
     for before, after in zip(was, _steps(row.after), strict=True):
         current = _current(connection, after)
         (mine if current is not None and current == after.value else others).append(before)
-    done, skipped, _ = _carry_out(connection, principal, mine)
-    return done, [*others, *skipped]
+    return mine, others
 
 
 def _carry_out(

@@ -145,6 +145,45 @@ def test_a_level_that_would_give_a_channel_two_keyers_changes_nothing(
     assert district(levels.get, SYSTEM, high.id).applied is None
 
 
+def test_raising_further_needs_nothing_of_the_calm_that_lies_between(
+    district: Registry, trunk: System
+) -> None:
+    a, b, c = (channel(district, trunk, name) for name in "abc")
+    calm = patch(district, Member(channel_id=a.id), Member(channel_id=b.id), name="calm")
+    second = patch(district, Member(channel_id=c.id), name="second", enabled=False)
+    high = level(
+        district,
+        "high",
+        sets("patch", calm.id, "enabled", False),
+        sets("channel", c.id, "priority", 10),
+        sets(
+            "unit",
+            district(units.create, SYSTEM, NewUnit(alias="Li", organization="d")).id,
+            "priority",
+            5,
+        ),
+    )
+    highest = level(
+        district,
+        "highest",
+        sets("patch", calm.id, "enabled", False),
+        sets("patch", second.id, "enabled", True),
+        sets("channel", c.id, "priority", 20),
+    )
+    district(levels.apply, SYSTEM, high.id)
+    meanwhile = patch(district, Member(channel_id=b.id), name="meanwhile")
+    applied = district(levels.apply, SYSTEM, highest.id)
+    assert (len(applied.done), applied.skipped) == (3, ())
+    assert not on(district, calm.id)
+    assert [u.priority for u in district(units.page, SYSTEM).items] == [0], "that is taken back"
+    with pytest.raises(Conflict, match="meanwhile"):
+        district(levels.restore, SYSTEM, highest.id)
+    district(patches.delete, SYSTEM, meanwhile.id)
+    district(levels.restore, SYSTEM, highest.id)
+    assert (on(district, calm.id), on(district, second.id)) == (True, False)
+    assert district(channels.get, SYSTEM, c.id).priority == 0
+
+
 def test_what_is_gone_is_skipped_and_said(district: Registry, trunk: System) -> None:
     a = channel(district, trunk, "a")
     high = level(district, "high", sets("channel", a.id, "priority", 50))
