@@ -19,6 +19,7 @@ from adapters.events import (
     KeyChannel,
     Online,
     Outcome,
+    Result,
     SendText,
     UnkeyChannel,
 )
@@ -31,7 +32,8 @@ def now() -> datetime:
 @dataclasses.dataclass(slots=True)
 class Script:
     """failures: what `run` raises, attempt by attempt; None stays up, until broken. gate: what
-    commands of the gated kinds wait for. keyed: what is on the air, by channel."""
+    commands of the gated kinds wait for. busy: how many keys it answers so, before it takes one.
+    keyed: what is on the air, by channel."""
 
     failures: list[AdapterError | Exception | None] = dataclasses.field(default_factory=list)
     attempts: int = 0
@@ -46,6 +48,7 @@ class Script:
     keyed: dict[str, str] = dataclasses.field(default_factory=dict)
     terminators: list[str] = dataclasses.field(default_factory=list)
     silent: bool = False
+    busy: int = 0
 
     def say(self, event: Event) -> None:
         if self.emit is None:
@@ -89,6 +92,9 @@ class ScriptedAdapter(Adapter):
         if isinstance(command, script.gated):
             await script.gate.wait()
         match command:
+            case KeyChannel() if script.busy:
+                script.busy -= 1
+                return Outcome(result=Result.BUSY, reason="by the script")
             case KeyChannel():
                 script.keyed[command.address] = command.transmission
             case UnkeyChannel() if script.keyed.get(command.address) == command.transmission:

@@ -20,7 +20,8 @@ class Channel:
 
 @dataclasses.dataclass(slots=True)
 class ChannelState:
-    """The present of one channel, as on the wire."""
+    """The present of one channel, as on the wire. named: the transmission whose talker was last
+    told in a text. quieted: the stream whose emergency a dispatcher ended."""
 
     channel: Channel
     health: str = "unknown"
@@ -36,6 +37,7 @@ class ChannelState:
     emergency: bool = False
     measured: dict[str, float] = dataclasses.field(default_factory=dict)
     quieted: str = ""
+    named: str = ""
 
 
 def told(talk: seam.FloorTaken) -> tuple[object, ...]:

@@ -384,7 +384,9 @@ class RadioAgent:
         priority = command.get("priority")
         own = talker.removeprefix(f"{self.system_id}/")
         source = own if own != talker else state.channel.gateway_unit_id
-        if not self._traits.carries_alias and (alias or talker):
+        unnamed = not self._traits.carries_alias and state.named != transmission
+        if unnamed and (alias or talker):
+            state.named = transmission  # once, however often a busy channel is tried
             text = seam.SendText(address=state.channel.address, text=alias or talker)
             await self._execute(text)
             if not self._keeps(state, transmission):

@@ -120,6 +120,21 @@ async def test_a_release_while_the_talker_is_still_being_named_keys_nothing(
         assert script.keyed == {}
 
 
+async def test_who_talks_is_named_once_however_often_a_busy_channel_is_tried(
+    stations: Open,
+) -> None:
+    script = Script(busy=2)
+    async with stations(script=script, traits=RadioTraits(carries_alias=False)) as station:
+        for outcome in ("busy", "busy", "done"):
+            answer = await station.result(station.command("floor.request"))
+            assert answer["outcome"] == outcome
+        await station.result(station.command("floor.release"))
+        await station.result(station.command("floor.request", "t-2"))
+        said = [type(c).__name__ for c in script.commands]
+        assert said.count("SendText") == 2, said
+        assert said.count("KeyChannel") == 4, said
+
+
 async def test_a_release_that_overtakes_a_slow_key_still_ends_it(stations: Open) -> None:
     script = Script(gated=(KeyChannel,))
     async with stations(script=script) as station:
