@@ -74,8 +74,9 @@ class RadioTraits:
     show who talks; without it a text that names them goes before. receive_only: it cannot be
     keyed. advisory: it is told late that a talk is over, so any other member takes the floor from
     it. resource: what one talk occupies (``channel``, ``timeslot``). hold_s: how long a talk
-    lives unrefreshed. echo_s: how late our own key may come back. voice: the codecs that pass
-    both ways, as `VoiceHeard` and by `send_voice`; none where only events pass.
+    lives unrefreshed. lease_s: how long a key of ours lives unrenewed, 0.5 to 10. echo_s: how late
+    our own key may come back. voice: the codecs that pass both ways, as `VoiceHeard` and by
+    `send_voice`; none where only events pass.
     """
 
     granting: Granting = Granting.LOCAL
@@ -88,6 +89,7 @@ class RadioTraits:
     resource: str = "channel"
     hold_s: float = 3.0
     echo_s: float = 0.2
+    lease_s: float = 2.0
     voice: tuple[str, ...] = ()
 
 

@@ -381,6 +381,7 @@ def _channel_definition(
         identifies_talker=traits.identifies_talker,
         priority=channel.priority,
         echo_s=channel.echo_in_use_s if channel.echo_in_use_s is not None else traits.echo_s,
+        lease_s=traits.lease_s,
         gateway_unit_id=channel.gateway_unit_id,
         voice=traits.voice,
     )

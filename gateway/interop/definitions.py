@@ -16,11 +16,15 @@ import msgspec
 from gateway.interop.model import Admission, Call, Direction, Member, Rules, Voice
 from registry import schedules
 
+SHORTEST_LEASE_S, LONGEST_LEASE_S = 0.5, 10.0
+"""No shorter than a few round trips; no longer than an agent takes."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelDefinition:
     """A registered channel. org: slug path of its owner. priority: of its talk. echo_s: how late
-    what we key comes back. gateway_unit_id: who we are there. The rest are traits of its system."""
+    what we key comes back. lease_s: how long a key lives unrenewed. gateway_unit_id: who we are
+    there. The rest are traits of its system."""
 
     id: str
     name: str
@@ -32,6 +36,7 @@ class ChannelDefinition:
     identifies_talker: bool = True
     priority: int = 0
     echo_s: float = 0.2
+    lease_s: float = 2.0
     gateway_unit_id: str = ""
     voice: tuple[str, ...] = ()
 
@@ -146,6 +151,7 @@ def _member(channel: ChannelDefinition) -> Member:
         can_tell=channel.can_tell,
         identifies_talker=channel.identifies_talker,
         echo_s=channel.echo_s,
+        lease_s=min(max(channel.lease_s, SHORTEST_LEASE_S), LONGEST_LEASE_S),
         voice=frozenset(channel.voice),
     )
 

@@ -1,5 +1,7 @@
 """A member that is told late that a talk is over never keeps the floor from one that knows."""
 
+import dataclasses
+
 from gateway.interop import model as m
 from gateway.interop.definitions import (
     ChannelDefinition,
@@ -89,3 +91,6 @@ def test_the_rules_carry_what_the_system_is() -> None:
     )
     assert rules_of(patch, {FEED: channel}).members[FEED].advisory
     assert rules_alone(channel).members[FEED].advisory
+    for said_s, taken_s in ((6.0, 6.0), (60.0, 10.0), (0.0, 0.5)):
+        slow = dataclasses.replace(channel, lease_s=said_s)
+        assert rules_of(patch, {FEED: slow}).lease_of(FEED) == taken_s
