@@ -1,6 +1,5 @@
 """The Homebrew adapter and a simulated repeater against the contract."""
 
-import asyncio
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -8,6 +7,7 @@ from typing import Self
 
 from adapters.homebrew.adapter import HomebrewAdapter
 from adapters.homebrew.settings import HomebrewSettings
+from adapters.testing import until
 from adapters.testing_voice import VoiceContract, VoicePeer
 from simulators.homebrew_repeater import Heard, Radio, Repeater
 
@@ -63,8 +63,14 @@ class HomebrewPeer(VoicePeer):
         return voice_of(number)
 
     async def say(self, count: int) -> None:
-        assert self._talking.press(TALKGROUP, slot=1, voice=voice_of)
-        await asyncio.sleep(0.06 * (count + 4))
+        said = [0]
+
+        def voice(number: int) -> bytes:
+            said.append(number)
+            return voice_of(number)
+
+        assert self._talking.press(TALKGROUP, slot=1, voice=voice)
+        await until(lambda: said[-1] >= count, "the voice of the talk")
         await self._talking.release()
 
     def said_to(self, address: str) -> Sequence[bytes]:

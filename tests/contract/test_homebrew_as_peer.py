@@ -1,6 +1,5 @@
 """The Homebrew adapter as a peer, and a simulated master, against the contract."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Self
@@ -8,6 +7,7 @@ from unittest.mock import patch
 
 from adapters.homebrew.adapter import HomebrewAdapter
 from adapters.homebrew.settings import HomebrewSettings
+from adapters.testing import until
 from adapters.testing_voice import VoiceContract, VoicePeer
 from simulators.homebrew_master import HomebrewMaster
 from simulators.homebrew_repeater import Heard
@@ -65,8 +65,14 @@ class MasterOfOurs(VoicePeer):
         return number.to_bytes(4, "big") * 6 + b"\xc5\x5c\x01"
 
     async def say(self, count: int) -> None:
-        talk = self._master.talk(3101001, 3101, voice=self.payload)
-        await asyncio.sleep(0.06 * (count + 4))
+        said = [0]
+
+        def voice(number: int) -> bytes:
+            said.append(number)
+            return self.payload(number)
+
+        talk = self._master.talk(3101001, 3101, voice=voice)
+        await until(lambda: said[-1] >= count, "the voice of the talk")
         await talk.release()
 
     def said_to(self, address: str) -> Sequence[bytes]:

@@ -1,12 +1,12 @@
 """The Homebrew adapter as an end of an OpenBridge, and a simulated other end, by the contract."""
 
-import asyncio
 import socket
 from collections.abc import Sequence
 from typing import Self
 
 from adapters.homebrew.adapter import HomebrewAdapter
 from adapters.homebrew.settings import HomebrewSettings
+from adapters.testing import until
 from adapters.testing_voice import VoiceContract, VoicePeer
 from simulators.homebrew_master import OpenBridgeEnd
 from simulators.homebrew_repeater import Heard
@@ -63,8 +63,14 @@ class OtherEnd(VoicePeer):
         return number.to_bytes(4, "big") * 6 + b"\xc5\x5c\x01"
 
     async def say(self, count: int) -> None:
-        talk = self._end.talk(3101001, 3101, voice=self.payload)
-        await asyncio.sleep(0.06 * (count + 4))
+        said = [0]
+
+        def voice(number: int) -> bytes:
+            said.append(number)
+            return self.payload(number)
+
+        talk = self._end.talk(3101001, 3101, voice=voice)
+        await until(lambda: said[-1] >= count, "the voice of the talk")
         await talk.release()
 
     def said_to(self, address: str) -> Sequence[bytes]:
