@@ -14,7 +14,7 @@ ONE, TWO = "http://one:9997", "http://two:9997"
 NOW_S = 1_000.0
 
 
-def ticket(name: str = "t1", point: str = "gate", user: str = "li") -> Ticket:
+def ticket(name: str = "t1", point: str = "gate", user: str = "li", token_id: str = "") -> Ticket:
     return Ticket(
         token=f"secret of {name}",
         id=name,
@@ -26,6 +26,7 @@ def ticket(name: str = "t1", point: str = "gate", user: str = "li") -> Ticket:
         purpose="a fire",
         expires_at=datetime.now(UTC),
         deadline_s=NOW_S + 30,
+        token_id=token_id,
     )
 
 
@@ -105,6 +106,17 @@ def test_a_lost_right_ends_all_views_of_it_until_they_are_gone(book: GrantBook) 
     over = book.judge(ONE, [reader("b", "t2")], NOW_S + 4)
     assert [each.ended for each in over.closed] == ["the right has ended"]
     assert [grant.ticket.id for grant in book.running()] == ["t2"]
+
+
+def test_a_program_loses_its_views_and_the_person_it_acts_for_keeps_theirs(
+    book: GrantBook,
+) -> None:
+    book.add(ticket("t2", token_id="token"), ONE, PATH)
+    book.judge(ONE, [reader("a"), reader("b", "t2")], NOW_S)
+    lost = View(user_id="li", point_id="gate", clear=True, token_id="token")
+    assert {grant.view for grant in book.running()} > {lost}
+    assert book.end_view(lost, "the right has ended") == 1
+    assert kicks(book.judge(ONE, [reader("a"), reader("b", "t2")], NOW_S)) == ["b"]
 
 
 def test_an_unused_ticket_can_be_ended_too(book: GrantBook) -> None:
