@@ -405,6 +405,8 @@ class RadioAgent:
             self._leases.release(state.channel.id, transmission)
             if state.transmission == transmission:
                 self._unkeyed(state)
+            if outcome.result is seam.Result.REFUSED:  # or keyed, and its answer was lost
+                self._unkey(state, transmission)
         elif not self._keeps(state, transmission):
             # Its lease ended while the system was still keying; the unkey may have come first.
             self._unkey(state, transmission)
