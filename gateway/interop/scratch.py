@@ -151,19 +151,19 @@ class Scratch:
             for talker, offence in self._offences.items()
             if self._now_s - offence.last_s < OFFENCES_COUNT_FOR_S
         }
-        before = self._offences.pop(talk.talker, None)
+        before = self._offences.pop(_who(talk), None)
         count = before.count + 1 if before is not None else 1
         penalty_s = 0.0
         if count > 1:
             penalty_s = min(self._rules.penalty_s * 2 ** min(count - 2, 20), LONGEST_PENALTY_S)
         if len(self._offences) >= MOST_OFFENDERS:
             del self._offences[next(iter(self._offences))]
-        self._offences[talk.talker] = Offence(
+        self._offences[_who(talk)] = Offence(
             count=count, last_s=self._now_s, until_s=self._now_s + penalty_s
         )
 
     def penalty_left_s(self, talk: Talk) -> float:
-        offence = self._offences.get(talk.talker)
+        offence = self._offences.get(_who(talk))
         if offence is None or talk.emergency or not talk.talker:
             return 0.0
         return max(0.0, offence.until_s - self._now_s)
@@ -204,3 +204,8 @@ class Scratch:
                 reason=reason,
             )
         )
+
+
+def _who(talk: Talk) -> str:
+    """One person, many addresses."""
+    return talk.unit or talk.talker

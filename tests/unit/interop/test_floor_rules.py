@@ -142,6 +142,16 @@ def test_repeat_offenders_stay_off_longer_each_time_and_others_do_not() -> None:
     assert play.floor.holder == A
 
 
+def test_an_offender_is_the_same_by_another_address() -> None:
+    play = Play(max_talk_s=10, penalty_s=30)
+    for start in (0, 20):
+        play(start, talk(A, str(start), unit="u1")).tick(start + 10)(
+            start + 11, ended(A, str(start))
+        )
+    assert play(32, talk(B, "x", talker="ptt/li", unit="u1")).decided() == [("denied", B)]
+    assert play(33, talk(C, "y", talker="ptt/wu", unit="u2")).floor.holder == C
+
+
 def test_an_emergency_of_an_offender_is_heard() -> None:
     play = Play(max_talk_s=5.0, penalty_s=100.0)
     for number in range(2):
