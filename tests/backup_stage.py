@@ -4,6 +4,7 @@ PYTEST_DONT_REWRITE: the tests import this before pytest does, and it asserts no
 """
 
 import contextlib
+import random
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from gateway.access.secrets import Sealer, new_key, read_key
 from gateway.settings import Settings
 from registry.backup.tables import PARTS
 from registry.database import Database
-from registry.models import DEVICES, JOBS, SYSTEMS, UNCOUNTED_WRITES
+from registry.models import DEVICES, JOBS, POINT_QUALITY, SYSTEMS, UNCOUNTED_WRITES
 from registry.models.audit import AUDIT
 from registry.models.journal import (
     JOURNAL_ALARMS,
@@ -50,6 +51,7 @@ def fill_registry(connection: Connection, key: str) -> None:
     sealed = Sealer(read_key(key)).seal(PASSWORD)
     connection.execute(DEVICES.update().values(secret=sealed))
     connection.execute(SYSTEMS.update().values(secrets=sealed))
+    connection.execute(POINT_QUALITY.update().values(evidence=random.randbytes(60_000)))
     connection.execute(JOBS.update().values(state="running"))
 
 

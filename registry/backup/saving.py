@@ -4,6 +4,7 @@ All parts are read as they were at one moment: in PostgreSQL in one snapshot, wi
 they are files, each in a snapshot of its own that begins before anything is written.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TypeVar
@@ -126,8 +127,8 @@ def _write_part(part: Part, connection: Connection, writer: Writer, told: Told) 
     tables: dict[str, manifest.Table] = {}
     for name in tables_at(part, revision):
         columns = columns_of(connection, name)
-        batches = _counted(read_rows(connection, name, columns), told)
-        stored, rows = writer.add_rows(manifest.member(part.name, name), batches)
+        with contextlib.closing(read_rows(connection, name, columns)) as read:
+            stored, rows = writer.add_rows(manifest.member(part.name, name), _counted(read, told))
         tables[name] = manifest.Table(
             columns=[each.name for each in columns], rows=rows, stored=stored
         )

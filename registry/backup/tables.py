@@ -7,7 +7,7 @@ text, times as ``2026-03-01 08:30:15.250000`` in UTC, truth as 0 and 1, bytes in
 import dataclasses
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import psycopg
@@ -126,7 +126,7 @@ def _kind(type_: object) -> str:
 
 def read_rows(
     connection: Connection, table: str, columns: Sequence[Column]
-) -> Iterator[Sequence[Row]]:
+) -> Generator[Sequence[Row]]:
     """All rows by their key, some hundred at once, never the whole table in memory."""
     quote = connection.dialect.identifier_preparer.quote
     key = inspect(connection).get_pk_constraint(table)["constrained_columns"]
