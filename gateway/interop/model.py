@@ -249,10 +249,9 @@ class Floor:
     last cut on each channel, whose late frames never reopen it. revoke_at_s: when the holder,
     who is outranked, must be off. emergencies: by (channel, talker). quieted: the stream on each
     channel whose emergency was cleared while it goes on. undelivered: members that the holder's
-    emergency did not reach. offences: by unit, or talker. carried: the talk that was last granted the
-    floor, as it was then. spans: when we last keyed, (from, to).
-    follows, suspended: what the breaker saw, by member, and whom it took out. unkeyed_at_s: by
-    member, for echoes.
+    emergency did not reach. offences: by unit, or talker. carried: the talk that was last granted
+    the floor, as it was then. spans: when we last keyed, (from, to). follows, suspended: what the
+    breaker saw, by member, and whom it took out. unkeyed_at_s: by member, for echoes.
     """
 
     tag: str
