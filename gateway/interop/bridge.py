@@ -52,6 +52,8 @@ from gateway.interop.voice import VoiceRelay
 log = structlog.get_logger("bridge")
 
 LONGEST_LOOK_AHEAD_S = 3600.0
+MOST_UNTOLD_EACH = 16
+"""Of so many decisions that wait, one more is told in a turn of the loop."""
 
 
 class _Untold(NamedTuple):
@@ -440,13 +442,18 @@ class Bridge:
         self._untold.append(_Untold(machine, told, machine.floor.transmission))
 
     def _tell_next(self) -> None:
-        """One by one, so that what comes in meanwhile is heard, and keyed for, in between."""
-        machine, told, transmission = self._untold.popleft()
-        if self._untold:
-            self._loop.call_soon(self._tell_next)
-        self._teller.tell(machine, told, transmission)
-        if self._machines.get(machine.id) is machine:
-            self._publish_patch(machine)
+        """A few at a time, so that what comes in meanwhile is heard, and keyed for, in between;
+        more where more waits, or it would wait ever longer."""
+        now = min(1 + len(self._untold) // MOST_UNTOLD_EACH, len(self._untold))
+        try:
+            for _ in range(now):
+                machine, told, transmission = self._untold.popleft()
+                self._teller.tell(machine, told, transmission)
+                if self._machines.get(machine.id) is machine:
+                    self._publish_patch(machine)
+        finally:
+            if self._untold:
+                self._loop.call_soon(self._tell_next)
 
     def _reschedule(self, machine: Machine) -> None:
         """A timer that comes too early looks again: most steps only put the time off."""

@@ -12,6 +12,7 @@ from test_interop_two_bridges import Agents, Party, agents, party
 
 from gateway.bus.messages import CloudEvent, encode, encode_event
 from gateway.interop.definitions import ChannelDefinition, Definitions, PatchMember
+from gateway.interop.model import TalkEnded, TalkHeard
 
 THIRD = "channel-third"
 DESK = {"user": "u1", "alias": "Desk"}
@@ -413,3 +414,23 @@ async def test_who_was_cut_stays_cut_when_the_broker_comes_back(broker: RunningB
         await wait_until(lambda: decided(air, "floor.granted")[1:])
         assert decided(air, "floor.granted")[-1]["subject"] == PTT_CHANNEL
         assert len(air.keys()) == keyed, "the trunk is busy with the talk that was cut"
+
+
+async def test_what_was_decided_does_not_pile_up_behind_what_comes_in(
+    embedded_broker: RunningBroker,
+) -> None:
+    async with agents(embedded_broker) as air, party(embedded_broker, "one") as one:
+        await healthy(air, one)
+        machine = next(m for m in one.bridge._machines.values() if m.id == "patch-1")
+        for number in range(300):
+            stream = str(number)
+            one.bridge._step(
+                machine, TalkHeard(channel=TRUNK_CHANNEL, stream=stream, talker=f"{TRUNK}/1")
+            )
+            one.bridge._step(machine, TalkEnded(channel=TRUNK_CHANNEL, stream=stream))
+        turns = 0
+        while one.bridge._untold:
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns < 150, "32 may come in with every turn"
+        await wait_until(lambda: len(decided(air, "floor.granted")) == 300)
