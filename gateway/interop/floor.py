@@ -207,7 +207,7 @@ class _Turn(Emergencies):
     def _is_copy(self, heard: TalkHeard) -> bool:
         """Whom we key for, under their own name on another member: a third system repeats us, and
         nobody would tell them from a person. An emergency is believed in any case."""
-        carried = self._carried
+        carried = self.holding() or self._carried
         if carried is None or not heard.unit or heard.unit != carried.unit:
             return False
         if heard.channel == carried.channel or (heard.emergency and not carried.emergency):

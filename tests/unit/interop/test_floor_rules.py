@@ -397,6 +397,14 @@ def test_a_registered_unit_that_we_key_for_is_one_voice_wherever_it_comes_out() 
     assert play.floor.holder == C, "who takes another radio in hand is heard"
 
 
+def test_an_emergency_under_the_same_name_is_believed_unless_it_is_the_one_that_we_carry() -> None:
+    copy = talk(C, "9", talker="other/7", unit="u1", emergency=True)
+    play = Play()(0, talk(A, unit="u1"))(0.5, copy)
+    assert play.floor.holder == C
+    play = Play()(0, talk(A, unit="u1"))(0.5, talk(A, unit="u1", emergency=True))(0.6, copy)
+    assert (play.floor.holder, play.emergencies()) == (A, [])
+
+
 def test_of_two_units_that_talk_at_once_the_second_waits() -> None:
     play = Play()(0, talk(A, unit="u1"))(0.5, talk(C, "9", unit="u2"))(1, ended(A))
     assert play.floor.holder == C
