@@ -298,7 +298,6 @@ export const en = {
     },
     overSince: 'Over since {time}',
     onUntil: 'Until {time}',
-    onHours: '{from}–{to}',
     patch: {
       makeTitle: 'New patch',
       make: 'Make it',
@@ -345,6 +344,7 @@ export const en = {
       unitsAllow: 'Admit these units only (none: all)',
       unitsDeny: 'Refuse these units',
       findUnit: 'Name, or system/address',
+      noUnit: 'No unit of that name.',
       calls: {
         allow: 'Admit these calls only (none: all)',
         deny: 'Refuse these calls',

@@ -298,7 +298,6 @@ export const zh: Messages = {
     },
     overSince: '已于 {time} 结束',
     onUntil: '至 {time}',
-    onHours: '{from}–{to}',
     patch: {
       makeTitle: '新建互通组',
       make: '建立',
@@ -345,6 +344,7 @@ export const zh: Messages = {
       unitsAllow: '仅允许以下电台（留空为全部）',
       unitsDeny: '拒绝以下电台',
       findUnit: '名称，或 系统/地址',
+      noUnit: '没有该名称的电台。',
       calls: {
         allow: '仅允许以下呼叫（不选为全部）',
         deny: '拒绝以下呼叫',

@@ -55,9 +55,6 @@ export function draftOf(patch: Patch): PatchDraft {
 export const draftOr = (patch: Patch | null, start: PatchDraft): PatchDraft =>
   patch ? draftOf(patch) : copy(start)
 
-/** Whether a place such as `members.0.priority` stands in the form. */
-export const hasField = (place: string): boolean => (place.split('.')[0] ?? '') in newDraft('')
-
 export const memberOf = (channel: string): PatchMember => ({ channel, direction: 'both', priority: 0 })
 
 /**
@@ -76,8 +73,14 @@ export function bodyOf(draft: PatchDraft): PatchChanges {
 
 function sent(draft: PatchDraft, field: DraftField): unknown {
   if (field === 'name') return draft.name.trim()
-  if (field === 'until') return draft.until ? new Date(draft.until).toISOString() : null
+  if (field === 'until') return sentTime(draft.until)
   return copy(draft[field])
+}
+
+/** What is no time goes as it was written: the gateway says what is wrong with it. */
+function sentTime(local: string): string | null {
+  const at = new Date(local)
+  return Number.isNaN(at.getTime()) ? local || null : at.toISOString()
 }
 
 export interface News {

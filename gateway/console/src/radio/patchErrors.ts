@@ -1,4 +1,5 @@
 import { Problem } from '@/api/problem'
+import { LIMITS_S } from './patchDraft'
 
 /** Reasons by the place of a field, such as `members.0.priority`. */
 export type Located = ReadonlyMap<string, string>
@@ -25,3 +26,12 @@ export function reasonsAt(located: Located, field: string): string {
 
 export const below = (place: string, field: string): boolean =>
   place === field || place.startsWith(`${field}.`)
+
+/** The places beside which the form says what is wrong. */
+const SHOWN = [
+  ...['name', 'organization', 'members', 'voice', 'until', ...Object.keys(LIMITS_S)],
+  ...['from', 'to', 'timezone', 'days'].map((part) => `schedule.${part}`),
+  ...['units.allow', 'units.deny', 'calls.allow', 'calls.deny'],
+]
+
+export const isShown = (place: string): boolean => SHOWN.some((field) => below(place, field))

@@ -1,11 +1,12 @@
 import { computed } from 'vue'
 import { useI18n } from 'vue-i18n'
 import { useConsole } from '@/app'
-import type { Channel, OrganizationRef, Patch } from '@/api/types'
-import type { Candidate } from './candidates'
-import { patchOf } from './candidates'
+import type { Channel, OrganizationRef, Patch, PatchMember } from '@/api/types'
+import { wholeTime } from '@/ui/time'
+import { patchOf, type Candidate } from './candidates'
 import { isRef, systemOf } from './groups'
 import type { DraftField, PatchDraft } from './patchDraft'
+import { useScheduleWords } from './useScheduleWords'
 
 type Owner = Pick<OrganizationRef, 'name' | 'path'>
 
@@ -13,6 +14,7 @@ type Owner = Pick<OrganizationRef, 'name' | 'path'>
 export function usePatchNames() {
   const { t, locale } = useI18n()
   const { radio, organizations, session } = useConsole()
+  const scheduleSaid = useScheduleWords()
 
   function ownerOf({ organization }: Channel): Owner | undefined {
     return isRef(organization) ? organization : organizations.byId.value.get(organization)
@@ -64,11 +66,11 @@ export function usePatchNames() {
       t('radio.patch.listed', { allow: allow.length, deny: deny.length })
     switch (field) {
       case 'members':
-        return draft.members.map(({ channel }) => channelName(channel)).join(', ') || '–'
+        return draft.members.map(memberSaid).join(', ') || '–'
       case 'voice':
         return t(`radio.patch.voices.${draft.voice}`)
       case 'until':
-        return draft.until ? new Date(draft.until).toLocaleString(locale.value) : '–'
+        return wholeTime(draft.until, locale.value) || '–'
       case 'schedule':
         return draft.schedule ? scheduleSaid(draft.schedule) : '–'
       case 'units':
@@ -85,12 +87,16 @@ export function usePatchNames() {
     }
   }
 
-  function scheduleSaid({ from, to, days, timezone }: NonNullable<PatchDraft['schedule']>): string {
-    const on = days && days.length < 7 ? days.map((day) => t(`radio.patch.days.${day}`)).join(' ') : ''
-    return [`${from}–${to}`, on, timezone].filter(Boolean).join(' ')
+  function memberSaid({ channel, direction, priority, muted }: PatchMember): string {
+    const more = [
+      direction === 'both' ? '' : t(`radio.direction.${direction}`),
+      priority ? `${t('radio.patch.priority')} ${priority}` : '',
+      muted ? t('radio.patch.muted') : '',
+    ].filter(Boolean)
+    return channelName(channel) + (more.length ? ` (${more.join(', ')})` : '')
   }
 
-  const names = { channelName, about, said, scheduleSaid }
+  const names = { channelName, about, said }
   return { ...names, ownerOf, mayDispatch, mayPatch, places, candidates }
 }
 

@@ -26,3 +26,11 @@ export function shortTime(time: string | null | undefined, locale: string): stri
   const today = at.toDateString() === new Date().toDateString()
   return at.toLocaleString(locale, today ? clock : { month: '2-digit', day: '2-digit', ...clock })
 }
+
+/** Date and time of day to the minute, with the year: of what lies ahead. */
+export function wholeTime(time: string | null | undefined, locale: string): string {
+  const at = time ? new Date(time) : null
+  if (!at || Number.isNaN(at.getTime())) return ''
+  const day: Intl.DateTimeFormatOptions = { year: 'numeric', month: '2-digit', day: '2-digit' }
+  return at.toLocaleString(locale, { ...day, hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })
+}
