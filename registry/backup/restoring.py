@@ -14,12 +14,14 @@ from pathlib import Path
 import sqlalchemy.exc
 from sqlalchemy import URL, Connection, Table, create_engine, inspect, make_url, text, update
 
-from registry import migrations
+from registry import audit, migrations
 from registry.backup import manifest
 from registry.backup.archive import Archive, flush_folder
 from registry.backup.refused import BackupRefused
 from registry.backup.tables import (
+    AUDIT,
     PARTS,
+    REGISTRY,
     Column,
     Part,
     Row,
@@ -35,6 +37,7 @@ from registry.errors import Conflict, DatabaseAway
 from registry.holding import LOCK
 from registry.identity import now
 from registry.models import JOBS
+from registry.partition import SYSTEM
 
 ASIDE = "restore.part"
 """Folder beside the registry's file in which new files are made."""
@@ -146,7 +149,7 @@ def _make(part: Part, url: str, archive: Archive, told: Told) -> Path:
                 database.write_now(load)
         database.write_now(lambda c: _run(c, triggers))
         database.upgrade_now()
-        database.write_now(lambda c: _settle(c, part, tables))
+        database.write_now(lambda c: _settle(c, part, archive))
     finally:
         database.close_now()
     made = _file_of(part.url(url))
@@ -179,6 +182,8 @@ def into_postgresql(
 
     def run(connection: Connection) -> None:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
+        # Somebody who looks into a table with a program of their own.
+        connection.execute(text("SET LOCAL lock_timeout = '20s'"))
         alone = text("SELECT pg_try_advisory_xact_lock(:lock)")
         if not connection.execute(alone, {"lock": LOCK}).scalar():
             raise BackupRefused("in_use", place=database.shown_url)
@@ -207,7 +212,7 @@ def _replace_part(connection: Connection, part: Part, archive: Archive, told: To
         _load(connection, archive, part.name, table, told)
     _run(connection, triggers)
     _go_to(connection, part, migrations.revisions(part.lineage)[-1])
-    _settle(connection, part, tables)
+    _settle(connection, part, archive)
 
 
 def _truncate(connection: Connection, part: Part) -> None:
@@ -309,15 +314,15 @@ def _run(connection: Connection, statements: Sequence[str]) -> None:
         connection.exec_driver_sql(statement)
 
 
-def _settle(connection: Connection, part: Part, tables: Sequence[str]) -> None:
+def _settle(connection: Connection, part: Part, archive: Archive) -> None:
     """What is no longer so on a gateway that begins anew."""
-    present = [name for name in tables if name in part.metadata.tables]
-    count_on(connection, present)
+    tables = _present(connection, part)
+    count_on(connection, tables)
     quote = connection.dialect.identifier_preparer.quote
     if connection.dialect.name == "postgresql":
-        for table in present:
+        for table in tables:
             connection.exec_driver_sql(f"ANALYZE {quote(table)}")
-    if JOBS.name in part.metadata.tables:
+    if part is REGISTRY:
         connection.execute(
             update(JOBS)
             .where(JOBS.c.state.in_(("queued", "running")))
@@ -327,4 +332,14 @@ def _settle(connection: Connection, part: Part, tables: Sequence[str]) -> None:
                 interrupted=True,
                 updated_at=now(),
             )
+        )
+    if part is AUDIT:
+        audit.record(
+            connection,
+            principal=SYSTEM,
+            action="restore",
+            kind="backup",
+            object_id="",
+            organization=None,
+            details={"made_at": archive.manifest.made_at, "version": archive.manifest.version},
         )

@@ -16,7 +16,7 @@ from registry.backup import manifest
 from registry.backup.archive import Writer
 from registry.backup.manifest import Manifest
 from registry.backup.refused import BackupRefused
-from registry.backup.tables import PARTS, Part, Row, columns_of, read_rows, tables_at
+from registry.backup.tables import PARTS, REGISTRY, Part, Row, columns_of, read_rows, tables_at
 from registry.database import Database
 from registry.identity import now
 
@@ -112,7 +112,7 @@ def _make_missing(databases: Sequence[Database]) -> None:
     for part, database in zip(PARTS, databases, strict=True):
         find = functools.partial(migrations.revision_of, lineage=part.lineage)
         revision = database.read_now(find)
-        if revision is None and part is PARTS[0]:
+        if revision is None and part is REGISTRY:
             raise BackupRefused("nothing_there", database=database.shown_url)
         if revision is None:
             database.upgrade_now()

@@ -60,11 +60,12 @@ class Part:
         return Database(self.url(registry_url), lineage=self.lineage)
 
 
-PARTS = (
-    Part(name="registry", lineage=migrations.REGISTRY, metadata=METADATA),
-    Part(name="audit", lineage=migrations.AUDIT, metadata=AUDIT_METADATA, file=audit.FILE),
-    Part(name="journal", lineage=journal.LINEAGE, metadata=JOURNAL_METADATA, file=journal.FILE),
+REGISTRY = Part(name="registry", lineage=migrations.REGISTRY, metadata=METADATA)
+AUDIT = Part(name="audit", lineage=migrations.AUDIT, metadata=AUDIT_METADATA, file=audit.FILE)
+JOURNAL = Part(
+    name="journal", lineage=journal.LINEAGE, metadata=JOURNAL_METADATA, file=journal.FILE
 )
+PARTS = (REGISTRY, AUDIT, JOURNAL)
 LEFT_OUT = frozenset({("registry", "sessions")})
 """A session that was ended since would begin again, so everybody signs in anew."""
 

@@ -149,7 +149,7 @@ def restore(settings: Settings, backup: Path, *, force: bool = False) -> int:
 def restored_well(settings: Settings, backup: Path) -> None:
     source = backup.with_name("data")
     mine, its = contents(settings.database), contents(f"sqlite:///{source}/hutong.db")
-    for table in ("points", "audit", "journal_events", "point_counts"):
+    for table in ("points", "changes", "journal_events", "point_counts"):
         assert mine[table] == its[table]
     key = (settings.data_dir / "secret.key").read_text()
     assert key == (source / "secret.key").read_text()

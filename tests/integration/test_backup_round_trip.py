@@ -27,7 +27,7 @@ from registry import journal, migrations, points
 from registry.backup import manifest
 from registry.backup.archive import Archive
 from registry.backup.refused import BackupRefused
-from registry.backup.tables import PARTS
+from registry.backup.tables import JOURNAL, PARTS
 from registry.database import Connection, Database
 from registry.identity import new_id
 from registry.models import CHANGES, DEVICES, POINT_COUNTS, POINTS
@@ -89,11 +89,16 @@ def target(request: pytest.FixtureRequest) -> Iterator[Settings]:
 
 
 def expected(before: Contents, after: Contents) -> Contents:
-    """Nobody is signed in, and work that was under way has failed."""
-    jobs = [{**row, "state": "failed", "interrupted": True} for row in before["jobs"]]
-    for row, now in zip(jobs, after["jobs"], strict=True):
-        row["report"], row["updated_at"] = now["report"], now["updated_at"]
-    return {**before, "sessions": [], "jobs": jobs}
+    """Nobody is signed in, work that was under way has failed, and the restore is recorded."""
+    jobs = []
+    for row, now in zip(before["jobs"], after["jobs"], strict=True):
+        failed = {"state": "failed", "interrupted": True}
+        told = {name: now[name] for name in ("report", "updated_at")}
+        jobs.append({**row, **failed, **told} if row["state"] == "running" else row)
+    restored = [row for row in after["audit"] if row["action"] == "restore"]
+    assert len(restored) == 1
+    acts = [*before["audit"], *restored]
+    return {**before, "sessions": [], "jobs": jobs, "audit": acts}
 
 
 @pytest.mark.parametrize("source", KINDS)
@@ -115,7 +120,7 @@ def test_every_table_comes_back_as_it_was(
         sealed = database.read_now(lambda c: c.scalar(select(DEVICES.c.secret)))
         assert Sealer(read_key(key.read_text())).open(sealed) == PASSWORD
         database.write_now(counts_go_on)
-    with opened(PARTS[2].url(target.database), journal.LINEAGE) as past:
+    with opened(JOURNAL.url(target.database), journal.LINEAGE) as past:
         past.write_now(numbers_go_on)
 
 
@@ -187,7 +192,7 @@ def test_tables_of_an_older_version_are_brought_up_to_date(
     with opened(old.database) as database:
         database.upgrade_now()
     after = contents(target.database)
-    assert after == {**contents(old.database), "sessions": []}
+    assert after == expected(contents(old.database), after)
     assert sum(row["points"] for row in after["point_counts"]) == len(after["points"]) == 3
 
 
