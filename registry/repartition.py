@@ -339,12 +339,12 @@ def _write(
         connection,
         CHANGES,
         _RECORD,
-        [(new_id(), *who, c.point_id, paths[c.source_id], _details(c)) for c in changes],
+        [(new_id(), *who, c.point_id, paths[c.source_id], _details(c, principal)) for c in changes],
     )
 
 
-def _details(c: _Change) -> str:
-    changed: dict[str, Any] = {}
+def _details(c: _Change, principal: Principal) -> str:
+    changed: dict[str, Any] = dict(principal.by)
     if c.source_id != c.target_id:
         changed["organization_id"] = [c.source_id, c.target_id]
     if c.was_assigned_by != c.assigned_by:

@@ -268,7 +268,12 @@ def _create(
                 "kind": "unit",
                 "object_id": unit_id,
                 "organization_path": paths[owner_id],
-                "details": {**values, "organization": paths[owner_id], "addresses": shown},
+                "details": {
+                    **values,
+                    "organization": paths[owner_id],
+                    "addresses": shown,
+                    **principal.by,
+                },
             }
         )
     connection.execute(insert(UNITS), units)

@@ -68,6 +68,10 @@ _CHANGE: Mapping[str, str] = {
     "organization_path": "path",
     "details": f"json_object({_DETAILS})",
 }
+_CHANGE_BY_TOKEN = {
+    **_CHANGE,
+    "details": f"json_set({_CHANGE['details']}, '$.token', json(:token))",
+}
 
 
 def apply(
@@ -115,6 +119,7 @@ def _create(
     at_once = AT_ONCE if is_sqlite else AT_ONCE_COPIED
     # Owner by owner, as the indexes of the registry are: SQLite is a tenth quicker so.
     order = "owner, n" if is_sqlite else "n"
+    change = _CHANGE_BY_TOKEN if principal.token else _CHANGE
     for first in range(1, staging.total + 1, at_once):
         at = now()
         shared = {
@@ -122,10 +127,11 @@ def _create(
             "last": first + at_once - 1,
             "user_id": principal.user_id,
             "user_name": principal.name,
+            "token": msgspec.json.encode(principal.by.get("token")).decode(),
         }
         for table, columns, moment in (
             (POINTS, NEW_POINT, stored(connection, at, _P.created_at)),
-            (CHANGES, _CHANGE, stored(connection, at, CHANGES.c.at)),
+            (CHANGES, change, stored(connection, at, CHANGES.c.at)),
         ):
             rows = staging.db.execute(
                 f"SELECT {', '.join(columns.values())} FROM {_CREATED}"
@@ -170,7 +176,8 @@ def _record_updates(
     rows = [
         (
             *(new_id(), at, principal.user_id, principal.name, "update", "point"),
-            *(each["id"], each["path"], msgspec.json.encode(each["changed"]).decode()),
+            *(each["id"], each["path"]),
+            msgspec.json.encode({**each["changed"], **principal.by}).decode(),
         )
         for each in chunk
     ]

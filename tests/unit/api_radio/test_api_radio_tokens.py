@@ -7,8 +7,9 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import pytest
-from core_api import Answer, Caller
+from core_api import Answer, Caller, square
 from databases import ON_SQLITE
 from patience import wait_until
 from schemas import rows
@@ -227,6 +228,45 @@ async def test_jobs_of_a_person_are_not_a_narrowed_tokens(stage: Any) -> None:
     }
     assert statuses == {"admin": [200, 200], "narrow": [404, 200], "whole": [200, 200]}
     assert (await narrow("DELETE", f"/jobs/{job.id}")).status == 404
+
+
+async def test_long_work_is_recorded_with_the_token_that_asked_for_it(stage: Any) -> None:
+    admin = await stage.caller("admin")
+    asks = await program(stage, (await admin("GET", "/me")).body["id"])
+    named = {"id": (await asks("GET", "/me")).body["token"]["id"], "name": "x"}
+
+    async def upload(path: str, text: str) -> None:
+        form = aiohttp.FormData()
+        form.add_field("file", text.encode(), filename="rows.csv")
+        headers = {"Authorization": f"Bearer {asks.token}"}
+        url, query = f"{stage.api.url}{API}{path}", {"organization": "d"}
+        async with stage.api.session.post(url, data=form, params=query, headers=headers) as said:
+            assert said.status == 202, await said.text()
+            job = (await said.json())["id"]
+        while (over := await asks("GET", f"/jobs/{job}")).body["state"] in ("queued", "running"):
+            pass
+        assert over.body["state"] == "done", over.body
+        assert over.body["report"]["applied"], over.body
+
+    async def told(kind: str, action: str) -> list[Any]:
+        found = await admin("GET", "/audit", kind=kind, action=action)
+        return [each["details"] for each in found.body["items"]]
+
+    await upload("/points/import", "code,name,longitude,latitude\n21010300001320000001,a,1,1\n")
+    await upload("/points/import", "code,name,longitude,latitude\n21010300001320000001,b,1,1\n")
+    system = {"adapter": "homebrew", "name": "Trunk", "organization": "d"}
+    system["settings"] = {"passphrase": "planted"}
+    assert (await admin("POST", "/systems", system)).status == 201
+    await upload("/units/import", "alias,organization,Trunk\nZhang,d/s1,3101001\n")
+    await asks("PUT", "/organizations/d/s1/w1/jurisdiction", square(50, 50))
+    moved = await asks("POST", "/organizations/d/partition")
+    assert moved.body["moved"] == 1, moved.body
+    (made,), (changed,) = await told("point", "create"), await told("point", "update")
+    assert (made["name"], made["token"]) == ("a", named)
+    assert (changed["name"], changed["token"]) == (["a", "b"], named)
+    assert [each["token"] for each in await told("unit", "create")] == [named]
+    assert [each["token"] for each in await told("point", "partition")] == [named]
+    assert all("token" not in each for each in await told("system", "create"))
 
 
 async def principal(stage: Any, who: Caller) -> Any:
