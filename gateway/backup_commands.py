@@ -278,8 +278,7 @@ def _restore(
                 url, archive, force=force, before_commit=place.begin, told=told
             )
             return place.take()
-        if not force:
-            restoring.check_empty(url)
+        restoring.check_free(url, force=force)
         with restoring.into_sqlite(url, archive, told) as fresh:
             place.begin()
             for made, there in zip(fresh, restoring.places(url), strict=True):

@@ -7,12 +7,14 @@ take their places when all of them are whole.
 import contextlib
 import functools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import sqlalchemy.exc
 from sqlalchemy import URL, Connection, Table, create_engine, inspect, make_url, text, update
+from sqlalchemy.pool import NullPool
 
 from registry import audit, migrations
 from registry.backup import manifest
@@ -84,19 +86,29 @@ def places(url: str) -> list[Path]:
     return [_file_of(part.url(url)) for part in PARTS]
 
 
-def check_empty(url: str) -> None:
-    """With SQLite, while nobody has the databases open. Raises: BackupRefused where one has a row,
-    or cannot be read."""
+def check_free(url: str, *, force: bool) -> None:
+    """With SQLite, while we alone hold the databases. force: although they are not empty.
+
+    Raises: BackupRefused where a table has a row, a file cannot be read, or somebody has one open
+    who knows nothing of our locks, such as a gateway of before they were.
+    """
     for place, part in zip(places(url), PARTS, strict=True):
         if not place.exists():
             continue
-        # `Database` would wait for whoever replaces it, and that is us.
-        engine = create_engine(URL.create("sqlite", database=str(place)))
+        # `Database` would wait for whoever holds it alone, and that is us.
+        opened = URL.create("sqlite", database=str(place))
+        engine = create_engine(opened, connect_args={"timeout": 1.0}, poolclass=NullPool)
         try:
             with engine.connect() as connection:
-                _check_empty(connection, part, str(place))
+                # This takes that nobody else is connected; `Database` turns it back.
+                connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
+                if not force:
+                    _check_empty(connection, part, str(place))
         except sqlalchemy.exc.DBAPIError as error:
-            raise BackupRefused("unreadable_there", database=place, why=error.orig) from None
+            if "locked" in str(error.orig):
+                raise BackupRefused("in_use", place=place) from None
+            if not force:
+                raise BackupRefused("unreadable_there", database=place, why=error.orig) from None
         finally:
             engine.dispose()
 
@@ -276,12 +288,19 @@ def _load(connection: Connection, archive: Archive, part: str, table: Table, tol
     try:
         write_rows(connection, table, columns, batches())
     except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError) as error:
-        why = str(error.orig).partition("\n")[0]
+        why = _why(error.orig)
         raise BackupRefused("cannot_be_stored", file=archive.path, member=name, why=why) from None
     except (ValueError, TypeError, OverflowError) as error:
         raise BackupRefused("cannot_be_stored", file=archive.path, member=name, why=error) from None
     if count != said.rows:
         raise BackupRefused("member_damaged", file=archive.path, member=name)
+
+
+def _why(error: BaseException | None) -> str:
+    """In one line, with the row where the database says it."""
+    context = getattr(getattr(error, "diag", None), "context", None) or ""
+    row = re.search(r"line \d+", context)
+    return str(error).partition("\n")[0] + (f" ({row[0]})" if row else "")
 
 
 def _fitting(

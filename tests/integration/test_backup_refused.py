@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ import pytest
 from backup_stage import contents, in_memory, make, opened, settings_for
 from sqlalchemy import update
 
+from gateway import backup_commands
 from gateway.access.secrets import new_key
 from gateway.backup_commands import restore_backup, save_backup
 from gateway.settings import Settings
@@ -239,7 +241,7 @@ def with_users(backup: Path, folder: Path, rows: list[bytes]) -> Path:
 
 
 def test_every_refusal_has_both_languages() -> None:
-    for english, chinese in TEXTS.values():
+    for english, chinese in (*TEXTS.values(), *backup_commands.TEXTS.values()):
         assert re.search("[\u4e00-\u9fff]", chinese)
         fields = re.compile(r"{\w+}")
         assert sorted(set(fields.findall(english))) == sorted(set(fields.findall(chinese)))
@@ -261,6 +263,21 @@ def test_a_database_that_is_in_use_or_broken(target: Settings, backup: Path) -> 
         restore(target, backup)
     assert restore(target, backup, force=True) == 0
     assert contents(target.database)["journal_events"]
+
+
+def test_a_program_that_knows_nothing_of_our_locks(target: Settings, backup: Path) -> None:
+    restore(target, backup)
+    before = contents(target.database)
+    other = sqlite3.connect(target.data_dir / "journal.db")
+    try:
+        other.execute("PRAGMA journal_mode = WAL").fetchall()
+        other.execute("SELECT count(*) FROM journal_events").fetchall()
+        with pytest.raises(BackupRefused, match=r"journal\.db is in use"):
+            restore(target, backup, force=True)
+    finally:
+        other.close()
+    assert contents(target.database) == before
+    assert restore(target, backup, force=True) == 0
 
 
 def test_a_key_of_the_environment_that_is_another(target: Settings, backup: Path) -> None:

@@ -196,6 +196,34 @@ def test_tables_of_an_older_version_are_brought_up_to_date(
     assert sum(row["points"] for row in after["point_counts"]) == len(after["points"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ({"name": "a\0b"}, "NUL"),
+        ({"attributes": {"a": "\0"}}, "line 1"),
+        ({"channel_number": 2**40}, ""),
+    ],
+)
+def test_what_postgresql_cannot_store_is_refused_whole(
+    tmp_path: Path, postgres_server: PostgresServer, values: dict[str, Any], where: str
+) -> None:
+    with in_memory() as place:
+        source = settings_for(place / "old")
+        make(source.database, source.data_dir)
+        with opened(source.database) as database:
+            database.write_now(lambda c: c.execute(update(POINTS).values(**values)))
+        save(source, tmp_path / "a.backup")
+        url = postgres_server.create()
+        with pytest.raises(BackupRefused, match=r"registry/points\.jsonl") as refused:
+            restore(settings_for(place / "new", url), tmp_path / "a.backup")
+        assert where in refused.value.message
+        assert "\n" not in refused.value.message
+        with opened(url) as database:
+            assert database.read_now(migrations.revision_of) is None
+        assert not (place / "new" / "secret.key").exists()
+        postgres_server.drop(url)
+
+
 # --- while others write ---------------------------------------------------------------------------
 
 
