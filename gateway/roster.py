@@ -345,15 +345,7 @@ def read_wanted(connection: Connection) -> _Wanted:
                 if channel.system_id in adapters
             ),
             patches=tuple(_patch_definition(patch) for patch in patches.running(connection)),
-            units=tuple(
-                UnitDefinition(
-                    id=unit.id,
-                    alias=unit.alias,
-                    priority=unit.priority,
-                    addresses={a.system_id: a.address for a in unit.addresses},
-                )
-                for unit in units.every(connection)
-            ),
+            units=tuple(unit_definition(unit) for unit in units.every(connection)),
         ),
     )
 
@@ -364,6 +356,14 @@ def traits_of(adapter: str) -> RadioTraits:
         return load_kind(adapter).traits or RadioTraits()
     except AdapterError:
         return RadioTraits()
+
+
+def unit_definition(unit: units.Unit) -> UnitDefinition:
+    """A person, with all addresses; they may have several radios on one system."""
+    addresses: dict[str, tuple[str, ...]] = {}
+    for each in unit.addresses:
+        addresses[each.system_id] = (*addresses.get(each.system_id, ()), each.address)
+    return UnitDefinition(id=unit.id, alias=unit.alias, priority=unit.priority, addresses=addresses)
 
 
 def _channel_definition(

@@ -95,12 +95,18 @@ class PatchDefinition:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class UnitDefinition:
-    """One person with many addresses: system id → address."""
+    """One person with many addresses: system id → address, or several; the first is what they
+    appear under there."""
 
     alias: str
     priority: int
-    addresses: Mapping[str, str]
+    addresses: Mapping[str, str | tuple[str, ...]]
     id: str = ""
+
+    def on(self, system_id: str) -> tuple[str, ...]:
+        """Their addresses on a system."""
+        found = self.addresses.get(system_id, ())
+        return (found,) if isinstance(found, str) else found
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,8 @@ class Directory:
         self._units = {
             f"{system}/{address}": unit
             for unit in units
-            for system, address in unit.addresses.items()
+            for system in unit.addresses
+            for address in unit.on(system)
         }
 
     def alias(self, talker: str, said: str = "") -> str:
@@ -44,6 +45,7 @@ class Directory:
     def on_system(self, talker: str, system_id: str) -> str:
         """The talker as its own address on another system, where its unit has one there."""
         unit = self._units.get(talker)
-        if unit is None or system_id not in unit.addresses:
+        addresses = unit.on(system_id) if unit is not None else ()
+        if not addresses or talker.removeprefix(f"{system_id}/") in addresses:
             return talker
-        return f"{system_id}/{unit.addresses[system_id]}"
+        return f"{system_id}/{addresses[0]}"
