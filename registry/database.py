@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import os
 import sqlite3
 import threading
 import time
@@ -276,6 +277,10 @@ class Database:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.is_file() and os.access(self._path, os.W_OK):
+                # Closing a file lets go of all locks that this process has on it, SQLite's too:
+                # another process would believe that nobody else is there, and remove the WAL.
+                return
             with self._path.open("ab"):
                 pass
         except OSError as failure:
