@@ -150,6 +150,8 @@ def _details(viewing: Viewing) -> dict[str, Any]:
         "jpeg": viewing.jpeg,
         "purpose": viewing.purpose,
     }
+    if viewing.token_id:
+        details["token"] = {"id": viewing.token_id}
     if viewing.ended is not None:
         details |= {"seconds": round(viewing.seconds, 1), "ended": viewing.ended}
     return details

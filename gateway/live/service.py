@@ -307,6 +307,7 @@ class LiveService:
             opened_at=session.opened_at,
             seconds=self._timing.clock() - session.opened_s,
             ended=ended,
+            token_id=ticket.token_id,
         )
 
     def _join(self, key: StreamKey, viewer: Viewer) -> None:

@@ -10,7 +10,8 @@ class Viewing:
     """id: of the ticket, no secret. transport: ``frames``, ``fmp4``, ``mjpeg``, ``whep``, or
     what a media server has: ``whep``, ``hls``, ``rtsp`` and what else is turned on there.
     clear: nothing was masked. jpeg: transcoded to single pictures. opened_at: UTC.
-    seconds: how long it has run. ended: why it is over; None when it has just opened."""
+    seconds: how long it has run. ended: why it is over; None when it has just opened. token_id: of
+    the access token by which a program looks, empty for a person."""
 
     id: str
     user_id: str
@@ -23,6 +24,7 @@ class Viewing:
     opened_at: datetime
     seconds: float = 0.0
     ended: str | None = None
+    token_id: str = ""
 
 
 Told = Callable[[Viewing], None]

@@ -137,7 +137,11 @@ async def test_revoking_ends_views_and_streams_and_no_others(stage: Stage) -> No
         assert stays.ended_s is None
         streams[1].cancel()
     closed = await stage.acts("live_closed")
-    assert sum("right" in each["details"]["ended"] for each in closed) == 3
+    lost = [each["details"] for each in closed if "right" in each["details"]["ended"]]
+    assert [each["token"] for each in lost] == [{"id": token_id}] * 3
+    began = [each["details"].get("token") for each in await stage.acts("live_opened")]
+    assert began.count({"id": token_id}) == 3
+    assert began.count(None) == 1
     (opened, *_) = await stage.acts("open_live")
     assert opened["user"]["name"] == "viewer"
 

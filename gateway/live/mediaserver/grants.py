@@ -53,6 +53,7 @@ class Grant:
             opened_at=self.opened_at,
             seconds=now_s - self.opened_s,
             ended=ended,
+            token_id=self.ticket.token_id,
         )
 
 
