@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: the tests import this before pytest does, and it asserts no
 
 import contextlib
 import random
+import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from gateway.access.secrets import Sealer, new_key, read_key
 from gateway.settings import Settings
 from registry.backup.tables import PARTS
 from registry.database import Database
-from registry.models import DEVICES, JOBS, POINT_QUALITY, SYSTEMS, UNCOUNTED_WRITES
+from registry.models import DEVICES, JOBS, POINT_QUALITY, POINTS, SYSTEMS, UNCOUNTED_WRITES
 from registry.models.audit import AUDIT
 from registry.models.journal import (
     JOURNAL_ALARMS,
@@ -115,6 +116,15 @@ def make(url: str, folder: Path) -> None:
         with opened(part.url(url), part.lineage) as database:
             database.upgrade_now()
             database.write_now(lambda c, name=part.name: FILL[name](c, key))  # type: ignore[misc]
+
+
+def copy(made: Path, folder: Path) -> None:
+    """The SQLite databases of a folder that `make` made, with other points and another key; much
+    quicker than to make them."""
+    shutil.copytree(made, folder)
+    (folder / "secret.key").write_text(f"{new_key()}\n")
+    with opened(sqlite_url(folder)) as database:
+        database.write_now(lambda c: c.execute(POINTS.update().values(name="changed")))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 import urllib.error
@@ -12,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from backup_stage import PASSWORD, contents, in_memory, make, opened, settings_for
+from backup_stage import PASSWORD, contents, copy, in_memory, make, opened, settings_for
 from databases import PostgresServer
 from sqlalchemy import select, text
 from test_cli import PATIENCE_S, Command, hutong, in_process, running, sentence
@@ -160,7 +161,7 @@ def restored_well(settings: Settings, backup: Path) -> None:
 
 def test_killed_while_it_makes_new_files(machine: Path, backup: Path) -> None:
     settings = settings_for(machine / "data")
-    make(settings.database, settings.data_dir)
+    copy(backup.with_name("data"), settings.data_dir)
     before, key = contents(settings.database), (machine / "data" / "secret.key").read_text()
 
     killed(settings, backup, restoring, "write_rows")
@@ -181,7 +182,7 @@ def test_killed_while_new_files_take_their_places(
     machine: Path, backup: Path, module: ModuleType, name: str
 ) -> None:
     settings = settings_for(machine / "data")
-    make(settings.database, settings.data_dir)
+    copy(backup.with_name("data"), settings.data_dir)
 
     killed(settings, backup, module, name)
 
@@ -248,9 +249,9 @@ def test_a_gateway_with_the_same_postgresql_keeps_a_restore_away(
     postgres_server.drop(url)
 
 
-def test_a_backup_that_is_killed_leaves_no_file(machine: Path) -> None:
+def test_a_backup_that_is_killed_leaves_no_file(machine: Path, backup: Path) -> None:
     settings = settings_for(machine / "data")
-    make(settings.database, settings.data_dir)
+    shutil.copytree(backup.with_name("data"), settings.data_dir)
     child = os.fork()
     if child == 0:
         try:

@@ -1,5 +1,6 @@
 """What a backup holds comes back, whichever kind of database it was and goes to."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,11 +206,15 @@ def test_tables_of_an_older_version_are_brought_up_to_date(
     ],
 )
 def test_what_postgresql_cannot_store_is_refused_whole(
-    tmp_path: Path, postgres_server: PostgresServer, values: dict[str, Any], where: str
+    filled: dict[str, Settings],
+    tmp_path: Path,
+    postgres_server: PostgresServer,
+    values: dict[str, Any],
+    where: str,
 ) -> None:
     with in_memory() as place:
         source = settings_for(place / "old")
-        make(source.database, source.data_dir)
+        shutil.copytree(filled["sqlite"].data_dir, source.data_dir)
         with opened(source.database) as database:
             database.write_now(lambda c: c.execute(update(POINTS).values(**values)))
         save(source, tmp_path / "a.backup")
