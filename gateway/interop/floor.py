@@ -218,18 +218,14 @@ class _Turn(Emergencies):
     def _standing(self, talk: Talk) -> Standing:
         """Of a talk that neither holds the floor nor waits for it yet."""
         if talk.channel is None:
-            return Standing.LOCAL if self._refused(talk) else Standing.WAITING
+            return Standing.LOCAL if self._rules.refuses(talk) else Standing.WAITING
         if self._barred.get(talk.channel) == talk.stream:
             return Standing.BARRED
         open_here = not talk.encrypted or self._rules.bridge_encrypted
         may_talk = self._rules.members[talk.channel].may_talk
         heard = may_talk and self._rules.reaches(talk.channel)
         bridged = heard and open_here and talk.channel not in self._suspended
-        return Standing.WAITING if bridged and not self._refused(talk) else Standing.LOCAL
-
-    def _refused(self, talk: Talk) -> bool:
-        names = frozenset(name for name in (talk.unit, talk.talker) if name)
-        return self._rules.admission.refuses(names, talk.call)
+        return Standing.WAITING if bridged and not self._rules.refuses(talk) else Standing.LOCAL
 
     def _pressed(self, press: Pressed) -> None:
         name = f"user/{press.user}"
@@ -275,9 +271,8 @@ class _Turn(Emergencies):
     def _begin(self, name: str, talk: Talk) -> None:
         self._count += 1
         self._talks[name] = talk
-        if talk.standing is Standing.LOCAL and self._refused(talk):
+        if talk.standing is Standing.LOCAL and (reason := self._rules.refuses(talk)):
             told = self._talks[name] = dataclasses.replace(talk, decided=True)
-            reason = "the patch does not admit this talk"
             self.effects.append(Decided(decision="denied", talk=told, reason=reason))
         elif talk.standing is Standing.WAITING and (left_s := self.penalty_left_s(talk)) > 0:
             self.deny(name, f"talked too long before: wait {left_s:.0f} s")

@@ -130,6 +130,15 @@ class Rules:
             for each in self.members
         )
 
+    def refuses(self, talk: "Talk") -> str:
+        """Why a talk is told that it is not carried, empty where it may be."""
+        names = frozenset(name for name in (talk.unit, talk.talker) if name)
+        if self.admission.refuses(names, talk.call):
+            return "the patch does not admit this talk"
+        if talk.channel is None and not any(self.keyable(each) for each in self.members):
+            return "nobody here can be keyed"  # and nobody is to believe that they are heard
+        return ""
+
     def keyed_for(self, talk: "Talk", channel: str) -> bool:
         """Is a member keyed while this talk holds the floor? Pair by pair."""
         return self.keyable(channel) and self.passes(talk.channel, channel) is not Voice.EVENTS

@@ -42,20 +42,23 @@ def input_of(channel_id: str, request: Mapping[str, Any]) -> model.Input:
 def standing_of(floor: model.Floor, user: str) -> dict[str, Any]:
     """`state` of a user's press: granted, queued, denied, or released where there is none."""
     talk, holder = floor.talks.get(f"user/{user}"), floor.talk
-    state, position = "released", 0
+    state, position, refusal = "released", 0, ""
     if talk is not None and talk.standing is model.Standing.HOLDER:
         state = "granted"
     elif talk is not None and talk.standing is model.Standing.BARRED:
         state = "denied"
+    elif talk is not None and talk.standing is model.Standing.LOCAL:
+        state, refusal = "denied", floor.rules.refuses(talk)
     elif talk is not None:
         waiting = [each.talker for each in queue_of(floor)]
         state, position = "queued", waiting.index(talk.talker) + 1
     in_the_way = holder if holder is not talk else None
+    who = (in_the_way.talker_alias or in_the_way.talker) if in_the_way else ""
     return {
         "state": state,
         "position": position,
         "transmission": floor.transmission if state == "granted" else None,
-        "reason": (in_the_way.talker_alias or in_the_way.talker) if in_the_way else "",
+        "reason": refusal or who,
     }
 
 

@@ -1,5 +1,7 @@
 """What the API may ask of the bridge, and what it is told."""
 
+import dataclasses
+
 import pytest
 
 from gateway.interop import model as m
@@ -39,6 +41,25 @@ def test_a_press_stands_as_the_floor_says() -> None:
         "reason": "U",
     }
     assert standing_of(refused, "nobody")["state"] == "released"
+
+
+def test_a_press_that_is_not_admitted_or_reaches_nobody_is_denied_with_the_reason() -> None:
+    for changes, reason in (
+        ({"admission": m.Admission(deny_calls=frozenset({m.Call.DISPATCH}))}, "does not admit"),
+        ({"voice": m.Voice.EVENTS}, "nobody here can be keyed"),
+        ({"members": {"a": m.Member(channel="a", receive_only=True)}}, "nobody here can be keyed"),
+        ({"members": {"a": m.Member(channel="a", direction=m.Direction.TALK)}}, "nobody here"),
+    ):
+        begun = floor()
+        begun = dataclasses.replace(begun, rules=dataclasses.replace(begun.rules, **changes))
+        pressed, effects = step(begun, m.Pressed(user="u", alias="U"), 0.0)
+        assert [e.decision for e in effects if isinstance(e, m.Decided)] == ["denied"]
+        assert pressed.holder is None
+        answer = standing_of(pressed, "u")
+        assert answer["state"] == "denied"
+        assert reason in answer["reason"]
+        again, effects = step(pressed, m.Pressed(user="u", alias="U"), 1.0)
+        assert (effects, standing_of(again, "u")["state"]) == ([], "denied")
 
 
 def test_a_press_in_a_queue_has_a_place() -> None:
