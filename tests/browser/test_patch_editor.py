@@ -199,6 +199,7 @@ async def test_a_patch_is_removed_after_a_question_that_says_who_talks(
             await editor.locator("[data-test=patch-remove-yes]").click()
             await expect(editor).to_have_count(0)
             await expect(card).to_have_count(0)
+            await expect(page.locator("[data-test=patch-new]")).to_be_focused()
             assert await dispatcher.status("GET", f"/patches/{patch['id']}") == 404
         finally:
             await asyncio.to_thread(demo.simulate, "/radios/3102001/release", {})

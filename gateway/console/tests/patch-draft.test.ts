@@ -100,7 +100,7 @@ describe('the draft of a patch', () => {
 
 describe('voice between the members of a draft', () => {
   const [two, three] = [['a', 'b'], ['a', 'b', 'c']].map((ids) => ids.map(drafts.memberOf))
-  const DMR = 'AMBE+2'
+  const DMR = 'ambe+2'
 
   it.each([
     [[DMR, DMR], ['all', 'all'], 'all'],

@@ -141,6 +141,12 @@ describe('the form of a patch', () => {
     expect(texts('patch-member')).toHaveLength(2)
   })
 
+  it('says before it is refused that another patch keys a member', async () => {
+    gateway.stored = [patchOf({ id: 'q', name: 'Night', members: [memberOf('b')] })]
+    await editing(patchOf())
+    expect(texts('member-taken')).toEqual(['In Night'])
+  })
+
   it('sends what differs alone, with the version that was read', async () => {
     gateway.stored = [patchOf()]
     await editing(patchOf())

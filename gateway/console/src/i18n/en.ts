@@ -399,6 +399,7 @@ export const en = {
       remove: 'Remove this patch',
       removeSure: 'Remove “{name}” for everybody? Its {n} channels are joined no longer.',
       removeEnds: '{who} talks in it now: on the other channels that ends at once.',
+      removeEmergency: 'An emergency is on in it.',
       removeYes: 'Remove',
       switch: '{name} is on',
       test: 'Test',

@@ -397,6 +397,7 @@ export const zh: Messages = {
       remove: '删除此互通组',
       removeSure: '确定为所有人删除“{name}”？其 {n} 个信道将不再互通。',
       removeEnds: '{who} 正在其中讲话：在其他信道上会立即中断。',
+      removeEmergency: '其中有紧急呼叫尚未解除。',
       removeYes: '删除',
       switch: '{name} 已启用',
       test: '测试',

@@ -5,11 +5,11 @@ import { systemOf } from './groups'
 export type VoiceReach = 'all' | 'some' | 'none' | 'unknown'
 
 /**
- * The codec that a kind of system passes, null for events alone. Kinds that are not here come from
+ * The codec that a kind of system passes, null for events alone, as in SUPPORTED.md. Kinds that are not here come from
  * elsewhere, and only the gateway knows what they pass.
  */
-const CODEC: Readonly<Record<string, string | null>> = {
-  homebrew: 'AMBE+2',
+export const CODEC: Readonly<Record<string, string | null>> = {
+  homebrew: 'ambe+2',
   mmdvm: null,
   trunk_recorder: null,
   zello: null,

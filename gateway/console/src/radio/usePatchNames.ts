@@ -36,6 +36,10 @@ export function usePatchNames() {
 
   const channelName = (id: string): string => radio.channels.get(id)?.name ?? t('radio.hidden')
 
+  /** The patch that keys a channel, '' for none. but: id of one that is not counted. */
+  const takenBy = (channel: string, but: string | null): string =>
+    patchOf(channel, radio.patches.values(), but)
+
   /** Every channel that the user sees, in the order of the page. but: patch that is not counted. */
   function candidates(but: string | null): Candidate[] {
     const compare = new Intl.Collator(locale.value, { numeric: true }).compare
@@ -44,7 +48,7 @@ export function usePatchNames() {
       system: systemName(channel),
       organization: ownerOf(channel)?.name ?? '',
       able: mayDispatch(channel),
-      taken: patchOf(channel.id, radio.patches.values(), but),
+      taken: takenBy(channel.id, but),
     }))
     return found.sort(
       (a, b) => compare(a.system, b.system) || compare(a.channel.address, b.channel.address),
@@ -96,7 +100,7 @@ export function usePatchNames() {
     return channelName(channel) + (more.length ? ` (${more.join(', ')})` : '')
   }
 
-  const names = { channelName, about, said }
+  const names = { channelName, about, said, takenBy }
   return { ...names, ownerOf, mayDispatch, mayPatch, places, candidates }
 }
 
