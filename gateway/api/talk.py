@@ -230,4 +230,6 @@ async def _ask_bridge(
         decided = waiting.result() if waiting.done() else None
     if decided is None:
         raise BrokerAway("no bridge answers, so nobody can talk through us now")
+    if decided.get("state") == "off":
+        raise Conflict("this patch is not on now")
     return dict(decided)

@@ -8,7 +8,7 @@ import asyncio
 import collections
 import dataclasses
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -313,6 +313,9 @@ class Bridge:
         machines = list(self._of_channel.get(parts.id, ()))
         if "patch" in request:
             machines = [each for each in machines if each.id == request["patch"]]
+            if not machines:
+                self._answer(parts.id, request, {"state": "off"})
+                return
         if request.get("action") == "test":
             self._begin_test(machines, parts.id, request)
             return
@@ -349,18 +352,15 @@ class Bridge:
     ) -> None:
         if not machines or not self._lease.held:
             return
-        (machine,), request_id = machines[:1], request.get("id")
+        (machine,) = machines[:1]
         floor = machine.floor
         if floor.talks or machine.test is not None:
-            self._speaker.decision(
-                channel_id, "request.result", {"request": request_id, "state": "busy"}
-            )
+            self._answer(channel_id, request, {"state": "busy"})
             return
 
         def done(found: list[dict[str, Any]]) -> None:
             machine.test = None
-            data = {"request": request_id, "state": "done", "members": found}
-            self._speaker.decision(channel_id, "request.result", data)
+            self._answer(channel_id, request, {"state": "done", "members": found})
 
         members = [c for c in floor.rules.members if floor.rules.keyable(c) and c in floor.present]
         machine.test = PatchTest(
@@ -419,8 +419,11 @@ class Bridge:
         """Tell the API where a press stands. A channel that talks into several patches gets the
         worst of their answers: nobody is to believe that they are heard where they are not."""
         user = str(request["user"])
-        answer = worst(standing_of(machine.floor, user) for machine in machines)
-        data = {"request": request.get("id"), **answer, "cleared": cleared}
+        standing = worst(standing_of(machine.floor, user) for machine in machines)
+        self._answer(channel_id, request, {**standing, "cleared": cleared})
+
+    def _answer(self, channel_id: str, request: dict[str, Any], answer: Mapping[str, Any]) -> None:
+        data = {"request": request.get("id"), **answer}
         self._speaker.decision(channel_id, "request.result", data)
 
     # --- what follows ---------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Patches with their finer rules, and what dispatchers do to running ones, over HTTP."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -158,6 +159,20 @@ async def test_a_patch_is_tested_or_it_says_why_not(stage: Any) -> None:
     assert (await dispatcher("POST", f"/patches/{patch}/test", {})).status == 409
     empty = (await patch_of(stage)).body["id"]
     assert (await dispatcher("POST", f"/patches/{empty}/test", {})).status == 409
+
+
+@pytest.mark.parametrize("path", ["clear", "test", "members/{a}"])
+async def test_a_patch_that_is_not_on_says_so_at_once(stage: Any, path: str) -> None:
+    dispatcher = await stage.caller("dispatcher")
+    a, b = await channels_of(stage, "1/1", "1/2")
+    patch = (await patch_of(stage, a, b)).body["id"]
+    off = (await patch_of(stage, a, b, enabled=False)).body["id"]
+    await bridged(stage, patch, a, b)
+    body = {"suspended": False} if "members" in path else {}
+    async with asyncio.timeout(10):
+        answer = await dispatcher("POST", f"/patches/{off}/{path.format(a=a)}", body)
+    assert answer.status == 409, answer.body
+    assert "not on" in answer.body["detail"]
 
 
 @pytest.mark.parametrize("path", ["clear", "test"])
