@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from registry import organizations, users
 from registry.database import Connection, Database
 from registry.identity import now
+from registry.models import TOKENS
 from registry.organizations import NewOrganization
 from registry.partition import SYSTEM
 from registry.users import NewRole, NewUser
@@ -150,8 +151,7 @@ async def test_a_view_ends_with_its_token_and_with_what_it_may_no_longer_carry(
     stage: Stage,
 ) -> None:
     viewer = await stage.sign_in("viewer")
-    end = now() + timedelta(seconds=6)
-    short, _ = await program(stage, viewer, ends_at=end.isoformat())
+    short, token_id = await program(stage, viewer)
     role = {"role": "viewer", "organization": "d/s1/w1"}
     narrow, _ = await program(stage, stage.admin, roles=[role])
     async with (
@@ -159,6 +159,10 @@ async def test_a_view_ends_with_its_token_and_with_what_it_may_no_longer_carry(
         await stage.watch(short) as ends,
         await stage.watch(narrow, "frames", "sub") as ended,
     ):
+        await shows(ends)
+        end = now() + timedelta(seconds=1)
+        sooner = TOKENS.update().where(TOKENS.c.id == token_id).values(ends_at=end)
+        await stage.database.write(lambda c: c.execute(sooner))
         code, _at_s = await closes(ends)
         assert code == 4403
         assert end <= now() < end + timedelta(seconds=PROMISED_S + BUSY_S)
