@@ -21,6 +21,7 @@ from gateway import backup_commands
 from gateway.access.secrets import new_key
 from gateway.backup_commands import restore_backup, save_backup
 from gateway.settings import Settings
+from gateway.startup import CannotStart, holding
 from registry.backup import archive
 from registry.backup.archive import new_file
 from registry.backup.refused import TEXTS, BackupRefused
@@ -428,8 +429,12 @@ def test_who_comes_during_a_restore_waits(target: Settings, backup: Path) -> Non
     restore(target, backup)
     held = hold(target.data_dir, alone=True)
     assert held is not None
+    with pytest.raises(CannotStart, match="being restored"), holding(target.data_dir):
+        pass
     with opened(target.database) as database:
         with pytest.raises(DatabaseAway, match="being restored"):
             database.read_now(lambda c: None)
         os.close(held)
         database.read_now(lambda c: None)
+    with holding(target.data_dir), pytest.raises(BackupRefused, match="in use"):
+        restore(target, backup, force=True)
