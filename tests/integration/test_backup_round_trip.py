@@ -189,6 +189,7 @@ def test_tables_of_an_older_version_are_brought_up_to_date(
     save(old, tmp_path / "old.backup", without_key=True)
 
     assert restore(target, tmp_path / "old.backup") == 3, "there is no key for its passwords"
+    assert restore(target, tmp_path / "old.backup", force=True) == 3, "over newer tables too"
 
     with opened(old.database) as database:
         database.upgrade_now()
