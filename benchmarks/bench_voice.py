@@ -191,7 +191,8 @@ class _Air:
                 flags=0,
                 payload=_STAMP.pack(time.perf_counter()),
             )
-            self.sent += self.line.publish(self.bus.topics.voice_in(f"a-{n}"), encode_voice(frame))
+            message = encode_voice(frame, self.bus.uptime_ms())
+            self.sent += self.line.publish(self.bus.topics.voice_in(f"a-{n}"), message)
             if time.monotonic() > refreshed_s + 6:
                 refreshed_s = time.monotonic()
                 for each in talks:
