@@ -246,6 +246,11 @@ def test_a_gateway_with_the_same_postgresql_keeps_a_restore_away(
         with pytest.raises(BackupRefused, match="in use"):
             restore(settings_for(machine / "data", url), backup)
         assert database.read_now(lambda c: c.scalar(text("SELECT count(*) FROM points"))) == 0
+        database.write_now(
+            lambda c: c.execute(text("UPDATE alembic_version SET version_num='9999'"))
+        )
+    with pytest.raises(BackupRefused, match="made by a newer version"):
+        restore(settings_for(machine / "data", url), backup, force=True)
     postgres_server.drop(url)
 
 

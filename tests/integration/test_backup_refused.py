@@ -341,6 +341,16 @@ def test_where_nothing_is(tmp_path: Path) -> None:
         save(settings_for(tmp_path), tmp_path / "a.backup")
 
 
+def test_a_database_of_a_newer_version(target: Settings, backup: Path, tmp_path: Path) -> None:
+    restore(target, backup)
+    with sqlite3.connect(target.data_dir / "journal.db") as journal:
+        journal.execute("UPDATE journal_version SET version_num = '9999'")
+    journal.close()
+    with pytest.raises(BackupRefused, match="newer version: journal is at step 9999"):
+        save(target, tmp_path / "a.backup")
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- writing ------------------------------------------------------------------------------------
 
 
