@@ -4,10 +4,11 @@ PYTEST_DONT_REWRITE: the tests import this before pytest does, and it asserts no
 """
 
 import contextlib
+import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,26 @@ def copy(made: Path, folder: Path) -> None:
     (folder / "secret.key").write_text(f"{new_key()}\n")
     with opened(sqlite_url(folder)) as database:
         database.write_now(lambda c: c.execute(POINTS.update().values(name="changed")))
+
+
+def in_child(act: Callable[[], object]) -> str:
+    """What became of it in a process of its own: ``killed``, ``done``, or the error's sentence."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = "done"
+        try:
+            act()
+        except Exception as error:
+            said = str(error)
+        finally:
+            os.write(writing, said.encode())
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return "killed" if os.WIFSIGNALED(status) else said
 
 
 @contextlib.contextmanager

@@ -13,13 +13,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from backup_stage import PASSWORD, contents, copy, in_memory, make, opened, settings_for
+from backup_stage import PASSWORD, contents, copy, in_child, in_memory, make, opened, settings_for
 from databases import PostgresServer
 from sqlalchemy import select, text
-from test_cli import PATIENCE_S, Command, hutong, in_process, running, sentence
+from test_cli import PATIENCE_S, Command, in_process, running, sentence
 
 from gateway import backup_commands, bootstrap
 from gateway.access.secrets import Sealer, read_key
+from gateway.app import run
 from gateway.backup_commands import restore_backup, save_backup
 from gateway.settings import Settings
 from gateway.startup import CannotStart, prepare_data_dir
@@ -75,7 +76,9 @@ def asked(url: str, path: str, body: object = None, token: str = "") -> Any:
         return json.load(answer)
 
 
-async def test_a_gateway_is_put_up_again_on_another_machine(machine: Path) -> None:
+async def test_a_gateway_is_put_up_again_on_another_machine(
+    machine: Path, in_process: Command
+) -> None:
     first, second = machine / "first", machine / "second"
     for each in (first, second):
         each.mkdir()
@@ -87,14 +90,13 @@ async def test_a_gateway_is_put_up_again_on_another_machine(machine: Path) -> No
 
     with running(first, "serve") as gateway:
         url = gateway.wait_for(r"http://127\.0\.0\.1:\d+")[0]
-        assert sign_in(url, "boss") == "boss"
-        done = hutong(first, "backup", "../a.backup", LC_ALL="zh_CN.UTF-8")
+        words = {"HUTONG_DATA_DIR": str(first / "data"), "LC_ALL": "zh_CN.UTF-8"}
+        done = in_process("backup", str(machine / "a.backup"), **words)
         assert (done.returncode, done.stderr) == (0, "")
         assert "持有此文件即可获得所有设备密码" in done.stdout
         with pytest.raises(BackupRefused, match="in use"):
             restore(settings, machine / "a.backup", force=True)
         assert sign_in(url, "boss") == "boss"
-        gateway.end(signal.SIGTERM)
 
     assert restore(settings_for(second / "data"), machine / "a.backup") == 0
     with running(second, "serve") as gateway:
@@ -104,7 +106,6 @@ async def test_a_gateway_is_put_up_again_on_another_machine(machine: Path) -> No
         with opened(f"sqlite:///{second}/data/hutong.db") as database:
             sealed = database.read_now(lambda c: c.scalar(select(DEVICES.c.secret)))
         assert Sealer(read_key(key)).open(sealed) == PASSWORD
-        gateway.end(signal.SIGTERM)
 
 
 def test_what_people_type_wrong(in_process: Command) -> None:
@@ -132,15 +133,11 @@ def killed(settings: Settings, backup: Path, module: ModuleType, name: str) -> N
             os.kill(os.getpid(), signal.SIGKILL)
         return real(*arguments, **named)
 
-    child = os.fork()
-    if child == 0:
-        try:
-            setattr(module, name, die)
-            restore(settings, backup, force=True)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
+    def act() -> None:
+        setattr(module, name, die)
+        restore(settings, backup, force=True)
+
+    assert in_child(act) == "killed"
 
 
 def restore(settings: Settings, backup: Path, *, force: bool = False) -> int:
@@ -178,7 +175,7 @@ def test_killed_while_it_makes_new_files(machine: Path, backup: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "name"), [(restoring, "replace"), (backup_commands, "flush_folder")]
 )
-def test_killed_while_new_files_take_their_places(
+async def test_killed_while_new_files_take_their_places(
     machine: Path, backup: Path, module: ModuleType, name: str
 ) -> None:
     settings = settings_for(machine / "data")
@@ -186,11 +183,10 @@ def test_killed_while_new_files_take_their_places(
 
     killed(settings, backup, module, name)
 
-    for refusing in (prepare_data_dir, lambda _: save(settings, machine / "b.backup")):
-        with pytest.raises(CannotStart, match="run hutong restore FILE again"):
-            refusing(settings)
-    if name == "replace":
-        assert "run hutong restore FILE again" in sentence(hutong(machine, "serve"), 1)
+    with pytest.raises(CannotStart, match="run hutong restore FILE again"):
+        await run(settings)
+    with pytest.raises(CannotStart, match="run hutong restore FILE again"):
+        save(settings, machine / "b.backup")
     assert restore(settings, backup) == 0, "it is not asked for force again"
     restored_well(settings, backup)
 
@@ -257,15 +253,12 @@ def test_a_gateway_with_the_same_postgresql_keeps_a_restore_away(
 def test_a_backup_that_is_killed_leaves_no_file(machine: Path, backup: Path) -> None:
     settings = settings_for(machine / "data")
     shutil.copytree(backup.with_name("data"), settings.data_dir)
-    child = os.fork()
-    if child == 0:
-        try:
-            archive.Writer.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore
-            save(settings, machine / "a.backup")
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
+
+    def act() -> None:
+        archive.Writer.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore
+        save(settings, machine / "a.backup")
+
+    assert in_child(act) == "killed"
     assert not (machine / "a.backup").exists()
     assert save(settings, machine / "a.backup") == 0
     assert sorted(each.name for each in machine.iterdir()) == ["a.backup", "data"]

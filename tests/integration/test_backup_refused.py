@@ -5,16 +5,16 @@ import hashlib
 import json
 import os
 import re
+import resource
+import signal
 import sqlite3
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from backup_stage import contents, in_memory, make, opened, settings_for
+from backup_stage import contents, in_child, in_memory, make, opened, settings_for
 from sqlalchemy import update
 
 from gateway import backup_commands
@@ -376,48 +376,28 @@ def test_a_backup_is_its_owners_and_replaced_by_force_alone(
     assert [path.name for path in tmp_path.iterdir()] == ["a.backup"]
 
 
+def limited(length: int, act: Callable[[], object]) -> Callable[[], object]:
+    """It meets a disk that takes no longer files."""
+
+    def run() -> object:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (length, length))
+        return act()
+
+    return run
+
+
 def test_a_full_disk_leaves_nothing(source: Settings, tmp_path: Path) -> None:
-    limited = f"""
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-sys.argv = ["hutong", "backup", {str(tmp_path / "a.backup")!r}]
-from gateway.cli import main
-main()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", limited],
-        env={**os.environ, "HUTONG_DATA_DIR": str(source.data_dir), "LC_ALL": "C"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr == f"hutong: {tmp_path / 'a.backup'} cannot be written: File too large\n"
+    file = tmp_path / "a.backup"
+    said = in_child(limited(40_000, lambda: save(source, file)))
+    assert said == f"{file} cannot be written: File too large"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_restores_nothing(target: Settings, backup: Path) -> None:
-    limited = f"""
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
-sys.argv = ["hutong", "restore", {str(backup)!r}]
-from gateway.cli import main
-main()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", limited],
-        env={**os.environ, "HUTONG_DATA_DIR": str(target.data_dir), "LC_ALL": "C"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("hutong: the database at ")
+    said = in_child(limited(150_000, lambda: restore(target, backup)))
+    assert said.startswith("the database at ")
+    assert "does not answer" in said
     assert [path.name for path in target.data_dir.iterdir()] == ["hutong.lock"]
 
 
