@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from adapters import testing
+from adapters import testing, testing_voice
 from adapters.base import SEAM_VERSION, Adapter, Granting
 from adapters.catalog import BUILT_IN, CONTRACTS, ENTRY_POINTS, Kind
 from adapters.checking import checks_of
@@ -24,6 +24,7 @@ SUITES = {
     "AdapterContract": testing.AdapterContract,
     "ListeningContract": testing.ListeningContract,
     "RadioContract": testing.RadioContract,
+    "VoiceContract": testing_voice.VoiceContract,
 }
 HEAD = (
     "# What is supported\n\n"
