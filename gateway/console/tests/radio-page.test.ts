@@ -27,6 +27,17 @@ afterEach(() => {
   i18n.global.locale.value = language
 })
 
+describe('a patch', () => {
+  it('without members says so', () => {
+    const empty = { ...patchOf({ name: 'P', voice: 'events' }), members: [] }
+    const root = shown(PatchCard, { patch: empty, channels: new Map(), now: 0 })
+    expect(texts(root, '[data-test=no-members]')).toEqual([
+      'No channel is in it yet: edit it to add some.',
+    ])
+    expect(root.querySelector('ul')).toBeNull()
+  })
+})
+
 describe('voice of a patch', () => {
   const member = (voice: PatchMemberState['voice']): PatchMemberState => ({
     ...{ channel: voice, keyed: false, missed: null, suspended: false, health: 'ok' },

@@ -143,12 +143,13 @@ describe('events', () => {
   const event = (id: string, time: string, type = 'hutong.floor.taken') =>
     ({ id, time, type, subject: 'c1', data: {} }) as BusEvent
 
-  it('keeps each event once, newest first, without refreshes', () => {
+  it('keeps each event once, newest first, without refreshes and results of commands', () => {
     const first = merge([], [event('a', '2026-01-01T00:00:01Z'), event('b', '2026-01-01T00:00:02Z')])
     const all = merge(first, [
       event('a', '2026-01-01T00:00:01Z'),
       event('c', '2026-01-01T00:00:03Z'),
       event('r', '2026-01-01T00:00:04Z', 'hutong.floor.refreshed'),
+      event('k', '2026-01-01T00:00:05Z', 'hutong.command.result'),
     ])
     expect(all.map(({ id }) => id)).toEqual(['c', 'b', 'a'])
   })

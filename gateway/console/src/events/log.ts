@@ -5,8 +5,9 @@ import type { BusEvent } from '@/api/types'
 
 const KEPT = 500
 const HISTORY = 100
-/** Says that a talk still lives, at most once a second: of no interest in a list. */
-const REFRESH = 'hutong.floor.refreshed'
+/** That a talk still lives, and what became of our own commands: of no interest in a list. The
+ * stream leaves them out, history does not. */
+const UNTOLD = new Set(['hutong.floor.refreshed', 'hutong.command.result'])
 
 export type EventLog = ReturnType<typeof createEventLog>
 
@@ -46,7 +47,7 @@ export function merge(old: readonly BusEvent[], more: readonly BusEvent[]): BusE
   const ids = new Set(known.map(({ id }) => id))
   const fresh: BusEvent[] = []
   for (const event of more) {
-    if (event.type === REFRESH || ids.has(event.id)) continue
+    if (UNTOLD.has(event.type) || ids.has(event.id)) continue
     ids.add(event.id)
     fresh.push(event)
   }

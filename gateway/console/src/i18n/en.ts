@@ -273,6 +273,7 @@ export const en = {
     unknownTalker: 'Unknown talker',
     holder: 'Has the floor',
     holderNone: 'Nobody has the floor',
+    noMembers: 'No channel is in it yet: edit it to add some.',
     from: 'from {channel}',
     desk: 'Dispatcher',
     queue: 'Waiting',

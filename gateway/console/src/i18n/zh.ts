@@ -274,6 +274,7 @@ export const zh: Messages = {
     unknownTalker: '未知讲话人',
     holder: '话权持有者',
     holderNone: '无人持有话权',
+    noMembers: '尚无成员，请修改后加入信道。',
     from: '来自 {channel}',
     desk: '调度台',
     queue: '排队',
