@@ -35,7 +35,7 @@ const ALARMS = new Set([
   ...['emergency.raised', 'emergency.undelivered', 'member.suspended', 'system.alarm'],
   ...['point.alarm', 'point.tamper', 'point.signal_lost'],
 ])
-const RADIO = /^(floor|emergency|unit|member|system|text|command|call|channel|patch)\./
+const RADIO = /^(floor|emergency|unit|member|system|text|call|channel|patch)\./
 
 /** What a list shows of an event, apart from the names of things. */
 export function describe(event: BusEvent): Description {

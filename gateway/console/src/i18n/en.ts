@@ -503,9 +503,6 @@ export const en = {
       text: {
         message: 'Text message',
       },
-      command: {
-        result: 'Command answered',
-      },
       point: {
         motion: 'Motion',
         tamper: 'Tampering',

@@ -501,9 +501,6 @@ export const zh: Messages = {
       text: {
         message: '短信',
       },
-      command: {
-        result: '命令结果',
-      },
       point: {
         motion: '移动侦测',
         tamper: '遮挡或破坏',
